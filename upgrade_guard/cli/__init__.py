@@ -1,0 +1,1 @@
+"""The front door: parse, wire, call, exit."""

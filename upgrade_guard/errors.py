@@ -1,0 +1,126 @@
+"""What an operator can cure, with an exit code and a hint. Anything else is a bug and keeps its traceback.
+
+Usable by every room; imports none.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """A promise to scripts: documented in docs/reference/exit-codes.md, only ever added to."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    REFUSED = 3
+    STEP_FAILED = 4
+    LOCKED = 5
+    DECISION_NEEDED = 6
+    ROLLED_BACK = 7
+    ROLLBACK_FAILED = 8
+    INTERRUPTED = 130
+
+
+class GuardError(Exception):
+    """A problem with a cure.
+
+    `message` says what and where, `hint` is one imperative line with a command to paste,
+    `reasons` are all the findings behind it, not only the first.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+    code: str = "error"
+
+    def __init__(self, message: str, *, hint: str = "", reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.reasons = reasons
+
+
+class UsageProblem(GuardError):
+    """Wrong usage or configuration; nothing was touched."""
+
+    exit_code = ExitCode.USAGE
+    code = "usage"
+
+
+class Refused(GuardError):
+    """A check or the gate refused; nothing was changed by the refused step."""
+
+    exit_code = ExitCode.REFUSED
+    code = "refused"
+
+
+class StepFailed(GuardError):
+    """A step failed; the run stays where it truthfully is and can be resumed."""
+
+    exit_code = ExitCode.STEP_FAILED
+    code = "step-failed"
+
+
+class LockHeld(GuardError):
+    """Another run holds the lock."""
+
+    exit_code = ExitCode.LOCKED
+    code = "locked"
+
+
+class DecisionNeeded(GuardError):
+    """Only a person can decide how to go on."""
+
+    exit_code = ExitCode.DECISION_NEEDED
+    code = "decision-needed"
+
+
+class RolledBack(GuardError):
+    """The upgrade failed; the cluster was brought back and verified."""
+
+    exit_code = ExitCode.ROLLED_BACK
+    code = "rolled-back"
+
+
+class RollbackFailed(GuardError):
+    """The rollback itself failed; it can be resumed."""
+
+    exit_code = ExitCode.ROLLBACK_FAILED
+    code = "rollback-failed"
+
+
+class Interrupted(GuardError):
+    """An interrupt was asked for; the journal is consistent."""
+
+    exit_code = ExitCode.INTERRUPTED
+    code = "interrupted"
+
+
+class HostUnreachable(StepFailed):
+    """A command never reached its host, or the connection was lost: what it did is unknown."""
+
+    code = "host-unreachable"
+
+
+class CommandFailed(StepFailed):
+    """A command ended with a bad exit status, or ran out of time (`exit_status` is None: its effect is unknown)."""
+
+    code = "command-failed"
+
+    def __init__(self, message: str, *, exit_status: int | None, stderr: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status
+        self.stderr = stderr
+
+
+class UnexpectedOutput(StepFailed):
+    """A program printed something its parser does not know; the message carries the first line."""
+
+    code = "unexpected-output"
+
+
+class JournalProblem(GuardError):
+    """The journal cannot be used: newer version, edited rows, wrong file system, no permission."""
+
+    exit_code = ExitCode.REFUSED
+    code = "journal"

@@ -1,0 +1,43 @@
+"""Where things are on a node: the defaults of kubeadm, and what odd clusters set otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_HOST_FILES = (
+    "/etc/default/kubelet",
+    "/etc/sysconfig/kubelet",
+    "/etc/systemd/system/kubelet.service.d",
+    "/usr/lib/systemd/system/kubelet.service.d",
+    "/etc/containerd/config.toml",
+    "/etc/cni/net.d",
+)
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """One `[nodes.NAME]` of the configuration. All paths are absolute paths on that node.
+
+    `address` is "local", "user@host" or "" for the node's InternalIP. `path` is the PATH of every command
+    there ("" leaves it alone). `host_files` are the files and directories outside `kubernetes_dir` and `kubelet_dir`
+    that belong to a node's bundle when they exist.
+    """
+
+    address: str = ""
+    kubernetes_dir: str = "/etc/kubernetes"
+    kubelet_dir: str = "/var/lib/kubelet"
+    work_dir: str = "/var/lib/upgrade-guard/node"
+    path: str = ""
+    package_source: str = "/etc/apt/sources.list.d/kubernetes.list"
+    kubelet_unit: str = "kubelet"
+    host_files: tuple[str, ...] = DEFAULT_HOST_FILES
+
+    @property
+    def manifests_dir(self) -> str:
+        """Where kubelet reads static pods."""
+        return f"{self.kubernetes_dir}/manifests"
+
+    @property
+    def admin_kubeconfig(self) -> str:
+        """The kubeconfig with which kubectl speaks for the cluster's administrator."""
+        return f"{self.kubernetes_dir}/admin.conf"

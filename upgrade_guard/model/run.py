@@ -1,0 +1,192 @@
+"""A run and its history, as frozen values. The journal stores them; everyone else reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+
+class State(Enum):
+    """What a run has reached. The journal holds the current one; a new process starts from it."""
+
+    STARTED = "started"
+    INSPECTED = "inspected"
+    SNAPSHOTTED = "snapshotted"
+    VERIFIED = "verified"
+    COPIED = "copied"
+    PLANNED = "planned"
+    CONTROL_PLANE_UPGRADED = "control-plane-upgraded"
+    NODES_UPGRADED = "nodes-upgraded"
+    COMPLETED = "completed"
+    ABORTED = "aborted"
+    ROLLING_BACK = "rolling-back"
+    ROLLED_BACK = "rolled-back"
+    ROLLBACK_FAILED = "rollback-failed"
+
+
+class Event(Enum):
+    """What happened, in the past tense."""
+
+    CLUSTER_INSPECTED = "cluster-inspected"
+    SNAPSHOT_TAKEN = "snapshot-taken"
+    SNAPSHOT_PROVEN = "snapshot-proven"
+    COPIES_READ_BACK = "copies-read-back"
+    PLAN_APPROVED = "plan-approved"
+    CONTROL_PLANE_CHANGED = "control-plane-changed"
+    NODES_CHANGED = "nodes-changed"
+    UPGRADE_CONFIRMED = "upgrade-confirmed"
+    EVIDENCE_EXPIRED = "evidence-expired"
+    RUN_ABORTED = "run-aborted"
+    ROLLBACK_BEGUN = "rollback-begun"
+    ROLLBACK_CONFIRMED = "rollback-confirmed"
+    ROLLBACK_STOPPED = "rollback-stopped"
+
+
+class Outcome(Enum):
+    """How a step's attempt stands. STARTED without a later row means in doubt."""
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One upgrade attempt. `settings` is the JSON frozen at its start (policy values, not credentials)."""
+
+    id: str
+    cluster: str
+    from_version: str
+    target: str
+    state: State
+    outcome: str
+    started_at: datetime
+    finished_at: datetime | None
+    offsite_required: int
+    snapshot_max_age: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    operator: str = ""
+    host: str = ""
+    tool_version: str = ""
+
+
+@dataclass(frozen=True)
+class Transition:
+    """The run moved. `reasons` says why where there is more to say than the event."""
+
+    seq: int
+    run_id: str
+    event: Event
+    from_state: State
+    to_state: State
+    at: datetime
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One row of a step's history: an attempt that started, or how it ended (same `attempt` number)."""
+
+    seq: int
+    run_id: str
+    name: str
+    lane: str
+    attempt: int
+    state: State
+    outcome: Outcome
+    changes_node: bool
+    at: datetime
+    result: Mapping[str, Any] = field(default_factory=dict)
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class CommandRow:
+    """One command that ran. `argv` has its secrets masked; `stdout` and `stderr` are tails."""
+
+    run_id: str
+    step: str
+    attempt: int
+    host: str
+    argv: tuple[str, ...]
+    exit_status: int | None
+    started_at: datetime
+    duration: float
+    changes: bool
+    stdout: str = ""
+    stderr: str = ""
+    seq: int = 0
+
+
+# What a step leaves in the journal beside its result: the evidence that the gate and its trigger ask for.
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """A node as inspected: the versions to which a rollback returns."""
+
+    name: str
+    role: str
+    address: str
+    kubelet_version: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SnapshotRecord:
+    """A bundle that was published. `size` in bytes, `snapshot_sha256` of snapshot.db."""
+
+    bundle: str
+    path: str
+    snapshot_sha256: str
+    manifest_sha256: str
+    size: int
+    revision: int
+    cluster_id: str
+    taken_at: datetime
+
+
+@dataclass(frozen=True)
+class ProofRecord:
+    """A bundle was restored into a scratch etcd and compared. `levels` maps level to its figures."""
+
+    bundle: str
+    snapshot_sha256: str
+    ok: bool
+    revision: int
+    hashkv: int
+    restore_seconds: float
+    proven_at: datetime
+    levels: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CopyRecord:
+    """A bundle was copied to `target` and read back equal. `off_control_plane`: not on a control-plane node's disk."""
+
+    bundle: str
+    target: str
+    location: str
+    sha256: str
+    read_back: bool
+    off_control_plane: bool
+    copied_at: datetime
+
+
+@dataclass(frozen=True)
+class ApprovalRecord:
+    """A person, or a flag a person gave, said yes. `how`: "prompt" or the flag's name."""
+
+    subject: str
+    by: str
+    how: str
+    said: str
+    at: datetime
+
+
+Record = NodeRecord | SnapshotRecord | ProofRecord | CopyRecord | ApprovalRecord

@@ -1,0 +1,89 @@
+"""The smallest durable unit of a run, and the phases that order them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from upgrade_guard.model.run import Event, Record
+
+
+@dataclass(frozen=True)
+class Done:
+    """The world is as the step wants it. `result` is small JSON that later steps read from the journal."""
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class NotDone:
+    """The world is not yet as the step wants it, so acting is right."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The probe cannot tell. On resume the engine stops and asks."""
+
+    why: str
+
+
+Seen = Done | NotDone | Unknown
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The results of steps that succeeded in this run, read from the journal: never from memory."""
+
+    run_id: str
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    started: frozenset[str] = frozenset()
+
+    def of(self, step: str) -> Mapping[str, Any]:
+        """The result of a step that must have succeeded. Raises KeyError with the step's name."""
+        return self.results[step]
+
+    def has(self, step: str) -> bool:
+        """Did the step succeed (and was not voided since)?"""
+        return step in self.results
+
+    def touched(self, step: str) -> bool:
+        """Was the step ever started in this run, whatever came of it?"""
+        return step in self.started
+
+
+@dataclass(frozen=True)
+class Step:
+    """Started on the record, done once, seen to be true.
+
+    `probe` looks at the world and changes nothing; `act` changes it; both get the journal's facts. An act raises
+    GuardError for what the operator can cure. `lasting=False` holds only for a moment (a health check) and is looked
+    at again on resume. The gate stands before the first step with `changes_node`. Steps of one lane run in order.
+    """
+
+    name: str
+    summary: str
+    probe: Callable[[Facts], Seen]
+    act: Callable[[Facts], None]
+    changes_node: bool = False
+    lasting: bool = True
+    lane: str = ""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps that end in one event. A phase begins when the one before it has ended in every lane.
+
+    `at_once` lanes run at the same time. When a lane fails, `amends(lane)` are the steps that put that lane back
+    before the run stops for a decision (empty: there are none, the failure is the run's).
+    """
+
+    name: str
+    title: str
+    steps: tuple[Step, ...]
+    event: Event | None = None
+    at_once: int = 1
+    amends: Callable[[str], tuple[Step, ...]] | None = None

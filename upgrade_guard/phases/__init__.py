@@ -1,0 +1,1 @@
+"""What an upgrade and a rollback are made of: Steps."""

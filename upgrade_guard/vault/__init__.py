@@ -1,0 +1,1 @@
+"""Bundles, their proof, their off-site copies."""
