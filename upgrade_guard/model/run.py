@@ -46,13 +46,18 @@ class Event(Enum):
 
 
 class Outcome(Enum):
-    """How a step's attempt stands. STARTED without a later row means in doubt."""
+    """How a step's attempt stands. STARTED without a later row means in doubt.
+
+    A step counts as done only while its latest row is SUCCEEDED: VOIDED takes that back, because what it achieved
+    no longer holds (its evidence expired, or its node was put back).
+    """
 
     STARTED = "started"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     UNKNOWN = "unknown"
     INTERRUPTED = "interrupted"
+    VOIDED = "voided"
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,19 @@ class Transition:
     to_state: State
     at: datetime
     reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where a run goes, before it is recorded: the event and the state that it leads to.
+
+    `voids` names steps whose success no longer holds after the move: each gets a VOIDED row in the same transaction.
+    """
+
+    event: Event
+    to_state: State
+    reasons: tuple[str, ...] = ()
+    voids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
