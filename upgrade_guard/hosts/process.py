@@ -1,0 +1,223 @@
+"""The one place that starts programs and waits for them.
+
+Output goes to files in memory (or in the spool directory), never into a pipe: a program whose reader was killed goes on
+and finishes its work instead of dying of SIGPIPE, and a grandchild that keeps its output open cannot make us wait.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from upgrade_guard.errors import UnexpectedOutput
+from upgrade_guard.model.command import Command, Result, Secret
+
+OUTPUT_LIMIT = 64 * 1024 * 1024
+ERROR_LIMIT = 256 * 1024
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+_TICK = 0.1  # seconds between two looks at the output of a running program
+_GRACE = 5.0  # seconds between SIGTERM and SIGKILL, and then until we stop waiting
+_READ = 64 * 1024
+
+
+def run_process(
+    command: Command,
+    argv: tuple[str, ...],
+    *,
+    environment: Mapping[str, str],
+    timeout: float,
+    spool_dir: Path | None = None,
+    output: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Run `argv` for `command` in a session of its own and wait for it, at most `timeout` seconds.
+
+    A program that is not there ends with 127, one that may not be executed with 126, as a shell would say. A timeout
+    ends the whole process group and gives `exit_status` None. When waiting is cut short by an exception, a program that
+    only reads is ended with it; one that changes its node is left to finish. Raises UnexpectedOutput for a reading
+    program that prints more than 64 MiB.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        stdin = _stdin(stack, command.stdin)
+        stdout, stdout_path = _sink(stack, command, spool_dir, "out")
+        stderr, stderr_path = _sink(stack, command, spool_dir, "err")
+        target = stack.enter_context(_private(command.stdout_to)) if command.stdout_to else stdout
+        try:
+            running = subprocess.Popen(
+                [_revealed(word) for word in argv],
+                stdin=stdin,
+                stdout=target,
+                stderr=stderr,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            return _not_started(argv[0], NOT_FOUND, "not found", began, stdout_path, stderr_path)
+        except OSError as problem:
+            reason = problem.strerror or "cannot be executed"
+            return _not_started(argv[0], NOT_EXECUTABLE, reason, began, stdout_path, stderr_path)
+        followed = (_Followed(stdout, output), _Followed(stderr, output))
+        try:
+            status = _wait(running, followed, began + timeout, limited=not command.changes)
+        except BaseException:
+            if not command.changes:
+                _end_group(running)
+            raise
+        _remove(stdout_path, stderr_path)
+        if command.stdout_to:
+            os.fsync(target.fileno())
+        return Result(
+            exit_status=status,
+            stdout=_text(stdout, OUTPUT_LIMIT),
+            stderr=_text(stderr, ERROR_LIMIT),
+            duration=time.monotonic() - began,
+        )
+
+
+def _wait(
+    running: subprocess.Popen[bytes], followed: tuple[_Followed, ...], deadline: float, *, limited: bool
+) -> int | None:
+    """Follow the output until the program ends; None when it had to be ended at the deadline."""
+    with _ending(running) as wait:
+        while running.poll() is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                _end_group(running)
+                for one in followed:
+                    one.read(last=True)
+                return None
+            wait(min(left, _TICK))
+            for one in followed:
+                one.read()
+                if limited and one.position > OUTPUT_LIMIT:
+                    raise UnexpectedOutput(f"{running.args!r:.200} printed more than 64 MiB")
+    for one in followed:
+        one.read(last=True)
+    return running.returncode if running.returncode >= 0 else 128 - running.returncode
+
+
+@dataclass
+class _ending:  # noqa: N801 - used as a context manager, like a function
+    """Waits for the end of a process at once where the kernel can say it, else in small steps."""
+
+    running: subprocess.Popen[bytes]
+    descriptor: int = -1
+
+    def __enter__(self) -> Callable[[float], None]:
+        with suppress(AttributeError, OSError):
+            self.descriptor = os.pidfd_open(self.running.pid)
+            poll = select.poll()
+            poll.register(self.descriptor, select.POLLIN)
+            return lambda seconds: poll.poll(seconds * 1000) and None
+        return self._step
+
+    def _step(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.running.wait(seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+class _Followed:
+    """One output file, handed on while it grows."""
+
+    def __init__(self, file: BinaryIO, output: Callable[[str], None]) -> None:
+        self._file = file
+        self._output = output
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self.position = 0
+
+    def read(self, *, last: bool = False) -> None:
+        """Hand on what came since the last look."""
+        while piece := os.pread(self._file.fileno(), _READ, self.position):
+            self.position += len(piece)
+            if text := self._decoder.decode(piece):
+                self._output(text)
+        if last and (text := self._decoder.decode(b"", final=True)):
+            self._output(text)
+
+
+def _end_group(running: subprocess.Popen[bytes]) -> None:
+    """Ask the group to end, then make it. A process that the kernel does not let go is left behind."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(running.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(_GRACE)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def _memory() -> BinaryIO:
+    """A file without a name, in memory where the kernel has that: a full disk must not fail a program's printing."""
+    try:
+        return os.fdopen(os.memfd_create("upgrade-guard", os.MFD_CLOEXEC), "w+b", buffering=0)
+    except (AttributeError, OSError):
+        return tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller's ExitStack closes it
+
+
+def _sink(stack: ExitStack, command: Command, spool_dir: Path | None, kind: str) -> tuple[BinaryIO, Path | None]:
+    """Where output goes: beside the journal for a change, so that it can be read after our own death; else to memory."""
+    if not (command.changes and spool_dir):
+        return stack.enter_context(_memory()), None
+    spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f"{Path(command.argv[0]).name}-", suffix=f".{kind}", dir=spool_dir)
+    return stack.enter_context(os.fdopen(descriptor, "w+b", buffering=0)), Path(name)
+
+
+def _private(path: Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "wb", buffering=0)
+
+
+def _stdin(stack: ExitStack, source: bytes | Path | None) -> BinaryIO | int:
+    if source is None:
+        return subprocess.DEVNULL
+    if isinstance(source, Path):
+        return stack.enter_context(source.open("rb"))
+    file = stack.enter_context(_memory())
+    left = memoryview(source)
+    while left:
+        left = left[os.write(file.fileno(), left) :]
+    file.seek(0)
+    return file
+
+
+def _text(file: BinaryIO, limit: int) -> str:
+    """The last `limit` bytes: complete for anything that a parser reads."""
+    size = os.fstat(file.fileno()).st_size
+    position = max(0, size - limit)
+    pieces = []
+    while piece := os.pread(file.fileno(), 1024 * 1024, position):
+        position += len(piece)
+        pieces.append(piece)
+    return b"".join(pieces).decode("utf-8", errors="replace")
+
+
+def _revealed(word: str) -> str:
+    return word.reveal() if isinstance(word, Secret) else word
+
+
+def _remove(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def _not_started(program: str, status: int, reason: str, began: float, *paths: Path | None) -> Result:
+    _remove(*paths)
+    return Result(exit_status=status, stderr=f"{program}: {reason}\n", duration=time.monotonic() - began)

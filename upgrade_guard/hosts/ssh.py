@@ -1,0 +1,156 @@
+"""Another machine, over the operator's own OpenSSH: configuration, agents and jump hosts are honoured."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+from upgrade_guard.errors import HostUnreachable, UsageProblem
+from upgrade_guard.hosts.base import Transcript
+from upgrade_guard.hosts.names import check_name
+from upgrade_guard.hosts.process import run_process
+from upgrade_guard.hosts.transcript import SilentTranscript
+from upgrade_guard.model.command import Command, Result, Secret
+
+SSH_FAILED = 255  # ssh(1): the exit status of the remote command, or 255 if an error occurred
+TIMEOUT_ENDED = (124, 137)  # timeout(1): ended with SIGTERM, with SIGKILL
+KILL_AFTER = 10.0  # seconds that a program on the node gets between SIGTERM and SIGKILL
+CONNECT_GRACE = 45.0  # seconds beyond the command's own time, for connecting and for noticing a dead connection
+SOCKET_DIRECTORY_LIMIT = 108 - 1 - len("/") - 40 - len(".0123456789abcdef")  # sun_path, %C and ssh's own suffix
+
+
+class SshHost:
+    """Runs commands on `destination` ("user@host" or "ssh://user@host:port").
+
+    One connection is shared by all commands and kept for a minute after the last one. Host keys are always checked.
+    `options` are given to `ssh -o` before ours, so that an operator's choice wins.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        destination: str,
+        options: tuple[str, ...] = (),
+        identity_file: str | Path | None = None,
+        transcript: Transcript | None = None,
+        *,
+        path: str = "",
+        control_dir: Path | None = None,
+        spool_dir: Path | None = None,
+    ) -> None:
+        self._name = check_name(name)
+        self._destination = check_name(destination, "ssh destination")
+        self._options = tuple(_check_option(option) for option in options)
+        self._identity_file = Path(identity_file).expanduser() if identity_file else None
+        self._transcript = transcript or SilentTranscript()
+        self._path = path
+        self._control_dir = private_socket_directory(control_dir) if control_dir else None
+        self._spool_dir = spool_dir
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self._name
+
+    @property
+    def destination(self) -> str:
+        """What ssh is given."""
+        return self._destination
+
+    def run(self, command: Command) -> Result:
+        """Run it there and wait. Raises HostUnreachable when ssh itself failed: what the command did is unknown."""
+        started_at = datetime.now(UTC)
+        self._transcript.started(self._name, command)
+        result = run_process(
+            command,
+            self.argv(command),
+            environment=dict(os.environ),
+            timeout=command.timeout + KILL_AFTER + CONNECT_GRACE,
+            spool_dir=self._spool_dir,
+            output=lambda text: self._transcript.output(self._name, text),
+        )
+        if result.exit_status in TIMEOUT_ENDED and result.duration >= command.timeout:
+            result = Result(None, result.stdout, result.stderr, result.duration)
+        self._transcript.finished(self._name, command, result, started_at)
+        if result.exit_status == SSH_FAILED:
+            raise self._unreachable(result.stderr)
+        return result
+
+    def argv(self, command: Command) -> tuple[str, ...]:
+        """The whole ssh command line. The node's own timeout(1) ends a program that outlives its time there."""
+        remote = (
+            "env",
+            "LC_ALL=C",
+            *((f"PATH={self._path}",) if self._path else ()),
+            "timeout",
+            f"--kill-after={KILL_AFTER:g}",
+            f"{max(command.timeout, 0.1):g}",
+            *(word.reveal() if isinstance(word, Secret) else word for word in command.argv),
+        )
+        return (*self._ssh(), "--", self._destination, shlex.join(remote))
+
+    def close(self) -> None:
+        """Close the shared connection now instead of a minute from now."""
+        if self._control_dir:
+            argv = (*self._ssh(), "-O", "exit", "--", self._destination)
+            run_process(Command(argv, timeout=10.0), argv, environment=dict(os.environ), timeout=10.0)
+
+    def _ssh(self) -> tuple[str, ...]:
+        sharing = (
+            ("ControlMaster=auto", "ControlPersist=60", f"ControlPath={self._control_dir}/%C")
+            if self._control_dir
+            else ()
+        )
+        ours = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=10", "ServerAliveCountMax=6", *sharing)
+        return (
+            "ssh",
+            "-T",
+            *(("-i", str(self._identity_file)) if self._identity_file else ()),
+            *(word for option in (*self._options, *ours) for word in ("-o", option)),
+        )
+
+    def _unreachable(self, stderr: str) -> HostUnreachable:
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        last = lines[-1] if lines else "the connection was lost"
+        return HostUnreachable(
+            f"{self._name} cannot be reached as {self._destination}: {last}",
+            hint=f"Make `ssh {shlex.quote(self._destination)} true` work without a question, then resume.",
+        )
+
+
+def private_socket_directory(wanted: Path) -> Path:
+    """A directory (0700, ours) for connection sockets: `wanted`, or a shorter one when its name would not fit.
+
+    Raises UsageProblem when a directory of that name belongs to someone else.
+    """
+    directory = wanted if len(os.fsencode(wanted)) <= SOCKET_DIRECTORY_LIMIT else _short_directory()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise UsageProblem(f"{directory} is not a directory of our own", hint=f"Look who made it: ls -ld {directory}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        directory.chmod(0o700)
+    return directory
+
+
+def _short_directory() -> Path:
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
+    if runtime.is_absolute() and runtime.is_dir() and len(os.fsencode(runtime)) < SOCKET_DIRECTORY_LIMIT - len("/ug"):
+        return runtime / "ug"
+    return Path(f"/tmp/upgrade-guard-{os.geteuid()}")  # noqa: S108 - its owner and mode are checked
+
+
+def _check_option(option: str) -> str:
+    """One `-o` value. Host key checking cannot be turned off here: a gate that talks to an impostor proves nothing."""
+    key, _, value = option.replace("=", " ", 1).strip().partition(" ")
+    if any(not letter.isprintable() for letter in option) or not key or key.startswith("-"):
+        raise UsageProblem(f"{option!r} is not an ssh option", hint="Write it as in ssh_config: Name=value")
+    if key.lower() == "stricthostkeychecking" and value.strip().lower() in ("no", "off"):
+        raise UsageProblem(
+            f"the ssh option {option} is refused: host keys are always checked",
+            hint="Use StrictHostKeyChecking=accept-new, or add the key: ssh-keyscan HOST >> ~/.ssh/known_hosts",
+        )
+    return option

@@ -1,0 +1,173 @@
+"""What commands did, told to the journal and to the run's log."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from upgrade_guard.hosts.base import Transcript
+from upgrade_guard.model.command import Command, Result
+from upgrade_guard.model.run import CommandRow
+
+TAIL = 4096  # bytes of output that the journal keeps of each stream
+
+
+class SilentTranscript:
+    """For reads outside a run: nobody listens."""
+
+    def started(self, host: str, command: Command) -> None:
+        """Nothing."""
+
+    def output(self, host: str, text: str) -> None:
+        """Nothing."""
+
+    def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
+        """Nothing."""
+
+
+class SharedTranscript:
+    """Several listeners as one, in order: the journal first, then the screen."""
+
+    def __init__(self, *listeners: Transcript) -> None:
+        self._listeners = listeners
+
+    def started(self, host: str, command: Command) -> None:
+        """Told to each."""
+        for listener in self._listeners:
+            listener.started(host, command)
+
+    def output(self, host: str, text: str) -> None:
+        """Told to each."""
+        for listener in self._listeners:
+            listener.output(host, text)
+
+    def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
+        """Told to each."""
+        for listener in self._listeners:
+            listener.finished(host, command, result, started_at)
+
+
+@dataclass
+class _Attempt:
+    """The step's attempt for which a thread works, and the reads that were noted in it."""
+
+    run_id: str
+    step: str = ""
+    attempt: int = 0
+    noted: set[str] = field(default_factory=set)
+
+
+class RunTranscript:
+    """Writes the run's log while commands run, and hands each finished one to `note` as a CommandRow.
+
+    The log (0600) is plain text with UTC times. A read that is repeated within one attempt with the same answer (a wait
+    that polls) is noted once. A log that cannot be written does not stop a run: `log_problem` then says why.
+    """
+
+    def __init__(self, note: Callable[[CommandRow], None], log_path: Path, run_id: str) -> None:
+        self._note = note
+        self._log_path = log_path
+        self._run_id = run_id
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+        self._descriptor: int | None = None
+        self.log_problem = ""
+
+    @contextmanager
+    def attribution(self, run_id: str, step: str, attempt: int) -> Iterator[None]:
+        """Commands of this thread belong to that attempt of that step until the block ends."""
+        before = getattr(self._thread, "attempt", None)
+        self._thread.attempt = _Attempt(run_id, step, attempt)
+        try:
+            yield
+        finally:
+            self._thread.attempt = before
+
+    def started(self, host: str, command: Command) -> None:
+        """One line with the argv, secrets masked."""
+        self._thread.pending = ""
+        step = self._attempt().step
+        self._write(f"{_now()} {host} {step + ' ' if step else ''}$ {shlex.join(command.shown)}\n")
+
+    def output(self, host: str, text: str) -> None:
+        """Whole lines as they come; the rest of a line waits for its end."""
+        *lines, pending = (getattr(self._thread, "pending", "") + text).split("\n")
+        self._thread.pending = pending
+        if lines:
+            stamp = _now()
+            self._write("".join(f"{stamp} {host} | {line}\n" for line in lines))
+
+    def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
+        """The last piece of output, how it ended, and a row for the journal."""
+        if getattr(self._thread, "pending", ""):
+            self.output(host, "\n")
+        ended = "ran out of time" if result.exit_status is None else f"exit {result.exit_status}"
+        self._write(f"{_now()} {host} {ended} after {result.duration:.3f} s\n")
+        attempt = self._attempt()
+        if not command.changes:
+            seen = _fingerprint(host, command, result)
+            if seen in attempt.noted:
+                return
+            attempt.noted.add(seen)
+        self._note(
+            CommandRow(
+                run_id=attempt.run_id,
+                step=attempt.step,
+                attempt=attempt.attempt,
+                host=host,
+                argv=command.shown,
+                exit_status=result.exit_status,
+                started_at=started_at,
+                duration=result.duration,
+                changes=command.changes,
+                stdout=_tail(result.stdout),
+                stderr=_tail(result.stderr),
+            )
+        )
+
+    def _attempt(self) -> _Attempt:
+        attempt: _Attempt | None = getattr(self._thread, "attempt", None)
+        if attempt is None:
+            attempt = self._thread.attempt = _Attempt(self._run_id)
+        return attempt
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            try:
+                if self._descriptor is None:
+                    self._log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+                    self._descriptor = os.open(self._log_path, flags, 0o600)
+                os.write(self._descriptor, text.encode("utf-8", errors="replace"))
+            except OSError as problem:
+                self.log_problem = f"{self._log_path}: {problem.strerror}"
+
+    def close(self) -> None:
+        """Close the log."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _tail(text: str) -> str:
+    encoded = text.encode("utf-8", errors="replace")
+    return encoded[-TAIL:].decode("utf-8", errors="ignore")
+
+
+def _fingerprint(host: str, command: Command, result: Result) -> str:
+    digest = hashlib.sha256()
+    for word in (host, *command.shown, str(result.exit_status), result.stdout):
+        digest.update(word.encode("utf-8", errors="replace") + b"\0")
+    return digest.hexdigest()
