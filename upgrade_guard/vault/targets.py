@@ -1,0 +1,70 @@
+"""Where copies of bundles go: URLs, and what every kind of target can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from upgrade_guard.hosts.base import Transcript
+from upgrade_guard.vault.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A bundle that was published at a target: where, and the SHA-256 of each file as it was written."""
+
+    location: str
+    sha256: Mapping[str, str]
+
+
+class SshSettings(Protocol):
+    """What `[ssh]` of the configuration says."""
+
+    @property
+    def identity_file(self) -> str:
+        """A private key, or ""."""
+
+    @property
+    def options(self) -> Sequence[str]:
+        """OpenSSH options, `Name=value`."""
+
+
+class Target(Protocol):
+    """One off-site target."""
+
+    @property
+    def url(self) -> str:
+        """As it was configured."""
+
+    def describe(self) -> str:
+        """For people, in a few words."""
+
+    def usable(self, size: int = 0) -> tuple[str, ...]:
+        """What would stand in the way of a copy of `size` bytes, a sentence each. Changes nothing."""
+
+    def copy(self, bundle: Bundle, progress: Callable[[str], None]) -> Copied:
+        """Copy under a temporary name, sync, publish by rename. A published equal copy is left alone. Raises StepFailed."""
+
+    def read_back(self, bundle: Bundle) -> tuple[str, ...]:
+        """Read every file again from the target and compare; a sentence per difference, empty when equal."""
+
+    def off_control_plane(
+        self,
+        control_plane_addresses: Sequence[str],
+        *,
+        local_is_control_plane: bool,
+        etcd_data_devices: Sequence[int] = (),
+        separate_storage: Sequence[str] = (),
+    ) -> tuple[bool, str]:
+        """Does a copy there survive the loss of every control-plane node? With the reason, for people.
+
+        `etcd_data_devices` are the `st_dev` of this machine's etcd data directories, `separate_storage` the local
+        paths of which an operator says that they survive the loss of this machine.
+        """
+
+
+def open_target(url: str, *, ssh: SshSettings, transcript: Transcript, control_dir: Path | None = None) -> Target:
+    """The target that a URL names: `file:///path` or `ssh://[user@]host[:port]/path`. Raises UsageProblem."""
+    raise NotImplementedError
