@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import secrets
-import shutil
 import threading
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
+from upgrade_guard.checks.node_tools import NodeTools, bind
 from upgrade_guard.config import Config
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
 from upgrade_guard.hosts.base import Host, Transcript
@@ -16,36 +14,21 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.node import NodeSettings
+from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs, own_directory
 from upgrade_guard.phases.whereabouts import this_machine_is
-from upgrade_guard.tools.apt import Apt
-from upgrade_guard.tools.containers import Containers
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
-from upgrade_guard.tools.etcd_tools import EtcdTools, extract_etcd_tools
+from upgrade_guard.tools.etcd_tools import extract_etcd_tools
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
-from upgrade_guard.tools.files import Files
-from upgrade_guard.tools.kubeadm import Kubeadm
 from upgrade_guard.tools.kubectl import Kubectl
-from upgrade_guard.tools.systemctl import Systemctl
 from upgrade_guard.vault.bundle import Vault
+from upgrade_guard.vault.proof import LocalEtcdTools
+
+__all__ = ["NodeTools", "Site"]
 
 LOCAL = "local"
-
-
-@dataclass(frozen=True)
-class NodeTools:
-    """Every tool of one node, bound to its host. `kubectl` uses the node's admin.conf: only control planes have one."""
-
-    name: str
-    settings: NodeSettings
-    host: Host
-    files: Files
-    kubeadm: Kubeadm
-    kubectl: Kubectl
-    apt: Apt
-    systemctl: Systemctl
-    containers: Containers
 
 
 class Site:
@@ -60,58 +43,50 @@ class Site:
         self.clock = clock
         self.vault = vault
         self.here = here
-        self._tools: dict[str, NodeTools] = {}
+        self._bound_nodes: dict[tuple[str, str], NodeTools] = {}
         self._entrance_name: str | None = None
-        self._hosts_lock = threading.RLock()
+        self._lock = threading.RLock()
         self._fetch_lock = threading.Lock()
 
     @classmethod
     def build(cls, config: Config, *, transcript: Transcript, clock: Clock) -> Site:
         """Wire it; nothing is asked of any node yet."""
-        return cls(
-            config,
-            transcript=transcript,
-            clock=clock,
-            vault=Vault(Path(config.vault.path)),
-            here=LocalHost("here", transcript),
-        )
+        here = LocalHost("here", transcript, spool_dir=config.state_dir / "spool")
+        return cls(config, transcript=transcript, clock=clock, vault=Vault(config.vault.path), here=here)
 
     def settings(self, node_name: str) -> NodeSettings:
-        """The `[nodes.NAME]` of a node, its gaps filled from `[nodes."*"]`, those from kubeadm's defaults."""
-        return merged_settings(self.config.nodes.get("*", NodeSettings()), self.config.nodes.get(node_name))
+        """Where things are on a node: `[nodes.NAME]` over `[nodes."*"]` over kubeadm's defaults."""
+        return self.config.node(node_name)
 
     def first_control_plane(self) -> NodeTools:
         """The control plane that the configuration names, reachable before any node of the cluster is known.
 
-        Its name is `cluster.node` when that is set, otherwise what `cluster.control_plane` says.
+        Its name is `cluster.node` when that is set or can be told from `[nodes]`, otherwise what `control_plane` says.
         """
-        with self._hosts_lock:
-            entrance = self.config.cluster.control_plane
-            name = self.config.cluster.node or self._configured_name() or entrance
-            settings = self.settings(name)
-            if not settings.address:
-                settings = replace(settings, address=entrance)
-            return self._bound(name, settings)
+        entrance = self.config.cluster.control_plane
+        name = self.config.cluster.node or self._name_in_settings()
+        settings = self.settings(name or "*")
+        if not settings.address:
+            settings = replace(settings, address=entrance)
+        return self._bound(name or entrance, settings)
 
     def on(self, node: Node) -> NodeTools:
         """The tools of one node. Without an `address` of its own it is reached at its InternalIP over ssh."""
-        with self._hosts_lock:
-            settings = self.settings(node.name)
-            if not settings.address:
-                settings = replace(settings, address=self._address_of(node))
-            return self._bound(node.name, settings)
+        settings = self.settings(node.name)
+        if not settings.address:
+            settings = replace(settings, address=self._address_of(node))
+        return self._bound(node.name, settings)
 
     def is_entrance(self, node: Node) -> bool:
         """Is this the control plane that `cluster.control_plane` reaches?"""
-        configured = self.config.cluster.node
-        if configured:
-            return node.name == configured
+        if self.config.cluster.node:
+            return node.name == self.config.cluster.node
         if not node.is_control_plane:
             return False
         entrance = self.config.cluster.control_plane
-        if entrance != LOCAL and host_part(entrance) in (node.internal_ip, node.name):
-            return True
         if entrance == LOCAL and this_machine_is(node.name, node.internal_ip, self.here):
+            return True
+        if entrance != LOCAL and host_part(entrance) in (node.internal_ip, node.name):
             return True
         return self._name_in_manifest() == node.name
 
@@ -120,21 +95,19 @@ class Site:
         return self.on(node).settings.address == LOCAL or this_machine_is(node.name, node.internal_ip, self.here)
 
     def etcd_tools_directory(self, node: Node) -> str:
-        """Where the etcd programs of the cluster's own image are kept on a control plane."""
-        return f"{self.settings(node.name).work_dir}/etcd/{image_tag(_etcd_image(node))}"
+        """Where the programs of the cluster's own etcd image are kept on a control plane."""
+        return f"{self.settings(node.name).work_dir}/etcd/{image_tag(etcd_of(node).image)}"
 
     def etcdctl(self, node: Node) -> Etcdctl:
-        """etcdctl on that control plane, speaking to the member there. Needs `ensure_etcd_tools` to have been run."""
-        manifest = node.etcd
-        if manifest is None:
-            raise StepFailed(f"{node.name} has no etcd of its own")
+        """etcdctl on that control plane, speaking to the member there. `ensure_etcd_tools` puts it there."""
+        etcd = etcd_of(node)
         return Etcdctl(
             self.on(node).host,
             f"{self.etcd_tools_directory(node)}/etcdctl",
-            manifest.endpoint,
-            manifest.trusted_ca_file,
-            manifest.cert_file,
-            manifest.key_file,
+            etcd.endpoint,
+            etcd.trusted_ca_file,
+            etcd.cert_file,
+            etcd.key_file,
         )
 
     def etcdutl(self, node: Node) -> Etcdutl:
@@ -143,33 +116,25 @@ class Site:
         there = self.on(node).files.exists(f"{directory}/etcdutl")
         return Etcdutl(self.on(node).host, f"{directory}/etcdutl" if there else None, f"{directory}/etcdctl")
 
-    def local_etcd_tools(self, image: str) -> EtcdTools:
-        """Paths on this machine of the programs of that image, as `ensure_etcd_tools` fetched them."""
-        directory = self._local_directory(image)
-        etcdutl = directory / "etcdutl"
-        return EtcdTools(
-            etcd=str(directory / "etcd"),
-            etcdctl=str(directory / "etcdctl"),
-            etcdutl=str(etcdutl) if etcdutl.exists() else None,
-        )
+    def local_etcd_tools(self, image: str) -> LocalEtcdTools:
+        """The programs of that image on this machine, for proofs. Raises Refused when they were never fetched."""
+        return local_programs(self._local_directory(image))
 
-    def ensure_etcd_tools(self, node: Node) -> EtcdTools:
-        """Extract etcd's programs from the image on that node, and fetch them to this machine once.
-
-        At restore time etcd is stopped and its image may be gone, and proofs must run the very same version
-        (DOMAIN.md 2.5). Returns the paths on this machine.
-        """
-        image = _etcd_image(node)
-        bound = self.on(node)
-        on_node = extract_etcd_tools(bound.files, bound.containers, image, self.etcd_tools_directory(node))
+    def ensure_etcd_tools(self, node: Node) -> LocalEtcdTools:
+        """Extract etcd's programs from the image on that node, and fetch them to this machine, once each."""
+        etcd, bound = etcd_of(node), self.on(node)
+        on_node = extract_etcd_tools(bound.files, bound.containers, etcd.image, self.etcd_tools_directory(node))
         with self._fetch_lock:
-            directory = self._local_directory(image)
-            if not directory.is_dir():
-                self._fetch(bound.files, on_node, directory)
-        return self.local_etcd_tools(image)
+            directory = self._local_directory(etcd.image)
+            if (directory / "etcd").is_file() and (directory / "etcdctl").is_file():
+                return local_programs(directory)
+            return fetch_programs(bound.files, on_node, directory)
 
     def any_api(self, cluster: Cluster) -> Kubectl:
-        """kubectl on the first control plane whose API answers. Raises HostUnreachable when no host could be reached."""
+        """kubectl on the first control plane whose API answers.
+
+        Raises HostUnreachable when no control plane could be reached, StepFailed when none of their APIs is ready.
+        """
         problems: list[GuardError] = []
         for node in cluster.control_planes:
             kubectl = self.on(node).kubectl
@@ -181,25 +146,34 @@ class Site:
                 problems.append(problem)
         message = "no control plane's API answers"
         reasons = tuple(problem.message for problem in problems)
-        hint = "look at the control planes: crictl ps --all, journalctl -u kubelet"
         if problems and all(isinstance(problem, HostUnreachable) for problem in problems):
             raise HostUnreachable(message, hint="check the network and ssh to the control planes", reasons=reasons)
-        raise StepFailed(message, hint=hint, reasons=reasons)
+        raise StepFailed(
+            message, hint="look on a control plane: crictl ps --all; journalctl -u kubelet", reasons=reasons
+        )
 
     def _bound(self, name: str, settings: NodeSettings) -> NodeTools:
-        key = f"{name}\n{settings.address}"
-        if key not in self._tools:
-            self._tools[key] = bind(name, settings, self._host(name, settings))
-        return self._tools[key]
+        key = (name, settings.address)
+        with self._lock:
+            if key not in self._bound_nodes:
+                self._bound_nodes[key] = bind(name, settings, self._host(name, settings))
+            return self._bound_nodes[key]
 
     def _host(self, name: str, settings: NodeSettings) -> Host:
+        state_dir, ssh = self.config.state_dir, self.config.ssh
         if settings.address == LOCAL:
-            return LocalHost(name, self.transcript, path=settings.path)
-        ssh = self.config.ssh
-        destination = settings.address
-        if "@" not in destination and ssh.user:
-            destination = f"{ssh.user}@{destination}"
-        return SshHost(name, destination, ssh.options, ssh.identity_file, self.transcript, path=settings.path)
+            return LocalHost(name, self.transcript, path=settings.path, spool_dir=state_dir / "spool")
+        address = settings.address
+        return SshHost(
+            name,
+            address if "@" in address or not ssh.user else f"{ssh.user}@{address}",
+            ssh.options,
+            ssh.identity_file or None,
+            self.transcript,
+            path=settings.path,
+            control_dir=own_directory(state_dir) / "ssh",
+            spool_dir=state_dir / "spool",
+        )
 
     def _address_of(self, node: Node) -> str:
         if self.is_entrance(node):
@@ -207,20 +181,18 @@ class Site:
         if not node.internal_ip:
             raise StepFailed(
                 f"node {node.name} has no InternalIP, so there is no way to reach it",
-                hint=f'set its address in the configuration: [nodes.{node.name}] address = "root@HOST"',
+                hint=f'give its address in the configuration: [nodes.{node.name}] address = "root@HOST"',
             )
         return node.internal_ip
 
-    def _configured_name(self) -> str:
-        """The node whose own settings lead to `cluster.control_plane`, when exactly one says so."""
+    def _name_in_settings(self) -> str:
+        """The node of `[nodes]` that `cluster.control_plane` reaches, when exactly one can be meant."""
         entrance = self.config.cluster.control_plane
-        names = [name for name, one in self.config.nodes.items() if name != "*" and one.address == entrance]
-        if len(names) == 1:
-            return names[0]
-        if entrance == LOCAL:
-            here = [name for name in self.config.nodes if name != "*" and this_machine_is(name, "", self.here)]
-            return here[0] if len(here) == 1 else ""
-        return ""
+        named = [name for name in self.config.nodes if name != "*"]
+        same = [name for name in named if self.config.nodes[name].address == entrance]
+        if entrance == LOCAL and len(same) != 1:
+            same = [name for name in named if this_machine_is(name, "", self.here)]
+        return same[0] if len(same) == 1 else ""
 
     def _name_in_manifest(self) -> str:
         """kubeadm names the etcd member after its node, so the manifest there says which node we reached."""
@@ -231,71 +203,24 @@ class Site:
             except HostUnreachable:
                 raise
             except GuardError:
-                return ""  # moved away during a rollback, or external etcd: then the name stays unknown
+                return ""  # moved away during a rollback, or an external etcd: asked again next time
             self._entrance_name = manifest.name
         return self._entrance_name
 
     def _local_directory(self, image: str) -> Path:
-        return Path(self.config.state_dir) / "etcd" / image_tag(image)
-
-    def _fetch(self, files: Files, tools: EtcdTools, directory: Path) -> None:
-        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Beside its final name and renamed, so that a killed process leaves no half set of programs behind.
-        part = directory.with_name(f"{directory.name}.part-{secrets.token_hex(4)}")
-        part.mkdir(mode=0o700)
-        try:
-            for path in (tools.etcd, tools.etcdctl, tools.etcdutl):
-                if path is not None:
-                    local = part / Path(path).name
-                    files.fetch(path, local)
-                    local.chmod(0o700)
-            part.rename(directory)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        return self.config.state_dir / "etcd" / image_tag(image)
 
 
-def bind(name: str, settings: NodeSettings, host: Host) -> NodeTools:
-    """Every tool of a node on its host."""
-    files = Files(host, work_dir=settings.work_dir)
-    return NodeTools(
-        name=name,
-        settings=settings,
-        host=host,
-        files=files,
-        kubeadm=Kubeadm(host, settings),
-        kubectl=Kubectl(host, settings.admin_kubeconfig),
-        apt=Apt(host, settings),
-        systemctl=Systemctl(host),
-        containers=Containers(host),
-    )
-
-
-def merged_settings(defaults: NodeSettings, own: NodeSettings | None) -> NodeSettings:
-    """`own` where it says something else than kubeadm's defaults, otherwise `defaults`; an address is never shared."""
-    if own is None:
-        return replace(defaults, address="")
-    kubeadm = NodeSettings()
-    said = {
-        field.name: getattr(own, field.name)
-        for field in fields(NodeSettings)
-        if getattr(own, field.name) != getattr(kubeadm, field.name)
-    }
-    return replace(defaults, **{"address": "", **said})
-
-
-def image_tag(image: str) -> str:
-    """The tag of an image, or its digest, as a name for a directory: `registry.k8s.io/etcd:3.5.24-0` → `3.5.24-0`."""
-    name, _, digest = image.partition("@")
-    _, colon, tag = name.rpartition("/")[2].partition(":")
-    return re.sub(r"[^A-Za-z0-9._-]", "-", tag if colon else digest).lstrip(".") or "untagged"
+def etcd_of(node: Node) -> EtcdManifest:
+    """What the manifest of that control plane says of etcd. Raises StepFailed where there is none."""
+    if node.etcd is None:
+        raise StepFailed(
+            f"{node.name} has no etcd of its own",
+            hint="upgrade-guard upgrades clusters whose etcd runs on the control planes (stacked etcd)",
+        )
+    return node.etcd
 
 
 def host_part(address: str) -> str:
     """The host of `user@host` or `host`."""
     return address.rpartition("@")[2]
-
-
-def _etcd_image(node: Node) -> str:
-    if node.etcd is None:
-        raise StepFailed(f"{node.name} has no etcd of its own")
-    return node.etcd.image

@@ -1,0 +1,65 @@
+"""The cluster's own etcd programs, kept on its control planes and on this machine.
+
+At restore time etcd is stopped and its image may have been removed, and a proof must run the very version that wrote
+the data (DOMAIN.md 2.5): so they are taken out of the image beforehand.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from upgrade_guard.errors import Refused, UsageProblem
+from upgrade_guard.tools.etcd_tools import EtcdTools
+from upgrade_guard.tools.files import Files
+from upgrade_guard.vault.proof import LocalEtcdTools
+
+
+def image_tag(image: str) -> str:
+    """The tag of an image, or its digest, as a name for a directory: `registry.k8s.io/etcd:3.5.24-0` → `3.5.24-0`."""
+    name, _, digest = image.partition("@")
+    _, colon, tag = name.rpartition("/")[2].partition(":")
+    return re.sub(r"[^A-Za-z0-9._-]", "-", tag if colon else digest).lstrip(".") or "untagged"
+
+
+def local_programs(directory: Path) -> LocalEtcdTools:
+    """Paths on this machine, as `fetch_programs` left them. Raises Refused when they are not there."""
+    if not (directory / "etcd").is_file() or not (directory / "etcdctl").is_file():
+        raise Refused(
+            f"the etcd programs are missing from {directory}",
+            hint="upgrade-guard check fetches them again from a control plane",
+        )
+    etcdutl = directory / "etcdutl"
+    return LocalEtcdTools(directory / "etcd", directory / "etcdctl", etcdutl if etcdutl.is_file() else None)
+
+
+def fetch_programs(files: Files, tools: EtcdTools, directory: Path) -> LocalEtcdTools:
+    """Copy the programs that were extracted on a node to this machine, whole or not at all, executable for us only."""
+    part = directory.with_name(f".{directory.name}.part-{secrets.token_hex(4)}")
+    own_directory(part)
+    try:
+        for path in (tools.etcd, tools.etcdctl, tools.etcdutl):
+            if path is not None:
+                local = part / Path(path).name
+                files.fetch(path, local)
+                local.chmod(0o700)
+        if directory.exists():  # an incomplete set from an earlier day: the new one takes its place
+            shutil.rmtree(directory)
+        part.rename(directory)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return local_programs(directory)
+
+
+def own_directory(path: Path) -> Path:
+    """Make it (0700) with its parents. Raises UsageProblem when this machine does not let us."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UsageProblem(
+            f"{path} cannot be made: {problem.strerror}",
+            hint="name a directory that can be written: upgrade-guard --state-dir DIR ...",
+        ) from None
+    return path
