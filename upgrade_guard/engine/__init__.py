@@ -1,1 +1,1 @@
-"""The state machine and the loop that believes only what it has seen."""
+"""The state machine and the loop that believes only what it has seen; knows neither Kubernetes nor SQL."""

@@ -1,0 +1,28 @@
+"""What the engine asks of the room that knows Kubernetes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from upgrade_guard.model.evidence import Evidence
+from upgrade_guard.model.run import State
+from upgrade_guard.model.step import Facts, Phase
+
+
+class Workflow(Protocol):
+    """Says what is to be done; the engine says when, and whether it may be believed.
+
+    The answers depend on the state and the facts alone, so that a resumed run and a straight run take the same path.
+    """
+
+    def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
+        """The phases from this state to the next one; the last of them carries the event. Asked after each move."""
+
+    def evidence(self, facts: Facts) -> Evidence:
+        """Everything the gate asks for, gathered now. May raise HostUnreachable."""
+
+    def aborting(self, facts: Facts) -> tuple[Phase, ...]:
+        """What puts packages back before a run is closed; may be empty. The last phase carries RUN_ABORTED."""
+
+    def control_plane_touched(self, facts: Facts) -> bool:
+        """Did a step that changes the control plane ever start, so that only a rollback leads back?"""
