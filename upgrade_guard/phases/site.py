@@ -120,6 +120,11 @@ class Site:
         """The programs of that image on this machine, for proofs. Raises Refused when they were never fetched."""
         return local_programs(self._local_directory(image))
 
+    def local_etcdutl(self, node: Node) -> Etcdutl:
+        """The same tool on this machine, for snapshots that were fetched here."""
+        programs = self.local_etcd_tools(etcd_of(node).image)
+        return Etcdutl(self.here, str(programs.etcdutl) if programs.etcdutl else None, str(programs.etcdctl))
+
     def ensure_etcd_tools(self, node: Node) -> LocalEtcdTools:
         """Extract etcd's programs from the image on that node, and fetch them to this machine, once each."""
         etcd, bound = etcd_of(node), self.on(node)
