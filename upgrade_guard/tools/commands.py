@@ -1,0 +1,103 @@
+"""Run one program on a host and believe only a good exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from upgrade_guard.errors import CommandFailed, UnexpectedOutput
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.model.command import Command, Result
+from upgrade_guard.tools.known_failures import hint_for
+
+READ_TIMEOUT = 30.0  # seconds: looking at something on the node itself
+CHANGE_TIMEOUT = 120.0  # seconds: a small change there
+_SHOWN = 500  # characters of a program's own words in our messages
+
+
+def run_checked(
+    host: Host,
+    argv: tuple[str, ...],
+    *,
+    timeout: float = READ_TIMEOUT,
+    changes: bool = False,
+    stdin: bytes | Path | None = None,
+    stdout_to: Path | None = None,
+    accept: tuple[int, ...] = (0,),
+) -> Result:
+    """Run it; `timeout` in seconds. Raises CommandFailed for an exit status that is not in `accept` and for a timeout
+    (its `exit_status` is then None: the effect is unknown), with a hint where the failure is a known one."""
+    result = host.run(Command(argv, timeout=timeout, changes=changes, stdin=stdin, stdout_to=stdout_to))
+    if result.exit_status in accept:
+        return result
+    raise failure(host, argv, result, timeout)
+
+
+def failure(host: Host, argv: tuple[str, ...], result: Result, timeout: float = READ_TIMEOUT) -> CommandFailed:
+    """The error for a result that cannot be accepted."""
+    program = program_of(argv)
+    if result.exit_status is None:
+        message = f"{program} on {host.name} did not end within {timeout:g} s; what it did is unknown"
+    else:
+        said = last_words(result)
+        message = f"{program} on {host.name} ended with {result.exit_status}" + (f": {said}" if said else "")
+    hint = hint_for(f"{result.stderr}\n{result.stdout}")
+    return CommandFailed(message, exit_status=result.exit_status, stderr=result.stderr, hint=hint)
+
+
+def program_of(argv: tuple[str, ...]) -> str:
+    """The program and its first words, without `env`, paths and flags: `kubeadm upgrade apply`."""
+    words = list(str(word) for word in argv)
+    if words and words[0] == "env":
+        words = words[1:]
+        while words and (words[0].startswith("-") or "=" in words[0]):
+            words = words[1:]
+    if not words:
+        return "env"
+    name = words[0].rpartition("/")[2]
+    verbs = []
+    for word in words[1:]:
+        if word.startswith("-") and not verbs:
+            continue
+        if not word.isalpha() or len(verbs) == 2:  # noqa: PLR2004 - two verbs name any of our commands
+            break
+        verbs.append(word)
+    return " ".join((name, *verbs)) if name in _WITH_VERBS else name
+
+
+_WITH_VERBS = frozenset(
+    "apt-cache apt-get apt-mark crictl ctr etcdctl etcdutl kubeadm kubectl systemctl".split()  # noqa: SIM905
+)
+
+
+def last_words(result: Result) -> str:
+    """The line that says why: the last one that calls itself an error, else the last one; stderr before stdout."""
+    for text in (result.stderr, result.stdout):
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("To see the stack")]
+        errors = [line for line in lines if line.lower().startswith(("error", "e:", "fatal", "[error", "panic:"))]
+        if errors or lines:
+            return (errors or lines)[-1][:_SHOWN]
+    return ""
+
+
+def unexpected(program: str, text: str, why: str = "") -> UnexpectedOutput:
+    """The error of a parser, with the first line that it was given."""
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    reason = f" ({why})" if why else ""
+    return UnexpectedOutput(f"{program} printed something unexpected{reason}: {first[:_SHOWN] or 'nothing'}")
+
+
+def parse_json(program: str, text: str) -> Any:
+    """The JSON document in `text`, from its first line that begins one: some versions print prose before it.
+
+    Raises UnexpectedOutput.
+    """
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith(("{", "[{", "[]", "[\n")):
+            try:
+                return json.loads("".join(lines[number:]))
+            except ValueError as problem:
+                raise unexpected(program, text, "no JSON") from problem
+    raise unexpected(program, text, "no JSON")

@@ -1,0 +1,74 @@
+"""What lies in directories and in archives, as values."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from upgrade_guard.errors import UnexpectedOutput
+from upgrade_guard.tools.commands import unexpected
+
+_FIELDS = 8
+_KINDS = {"f": "file", "d": "directory", "l": "link"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing on a node or in an archive. `kind`: "file", "directory", "link" or "other"; `mode` are permission bits.
+
+    `size` is in bytes, `modified` in seconds since 1970, `link` where a link points.
+    """
+
+    path: str
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    modified: float = 0.0
+    link: str = ""
+
+
+def parse_entries(text: str) -> tuple[Entry, ...]:
+    """What `find -printf '%p\\0%y\\0%m\\0%U\\0%G\\0%s\\0%T@\\0%l\\0'` prints, sorted by path."""
+    words = text.split("\0")[:-1]
+    if len(words) % _FIELDS:
+        raise unexpected("find", text.replace("\0", " "))
+    entries = []
+    for start in range(0, len(words), _FIELDS):
+        path, kind, mode, uid, gid, size, modified, link = words[start : start + _FIELDS]
+        try:
+            entry = Entry(
+                path, _KINDS.get(kind, "other"), int(mode, 8), int(uid), int(gid), int(size), float(modified), link
+            )
+        except ValueError as problem:
+            raise unexpected("find", " ".join(words[start : start + _FIELDS])) from problem
+        entries.append(entry)
+    return tuple(sorted(entries, key=lambda entry: entry.path))
+
+
+def list_archive(local: Path) -> tuple[Entry, ...]:
+    """What a gzipped tar on this machine holds, names as they are in it. Nothing is extracted.
+
+    Raises UnexpectedOutput for a file that is no such archive or is cut off.
+    """
+    try:
+        with tarfile.open(local, "r:gz") as archive:
+            return tuple(_entry(member) for member in archive)
+    except (tarfile.TarError, OSError, EOFError) as problem:
+        raise UnexpectedOutput(f"{local} cannot be read as an archive: {problem}") from problem
+
+
+def _entry(member: tarfile.TarInfo) -> Entry:
+    kind = "file" if member.isfile() else "directory" if member.isdir() else "link" if member.issym() else "other"
+    return Entry(
+        path=member.name,
+        kind=kind,
+        mode=member.mode & 0o7777,
+        uid=member.uid,
+        gid=member.gid,
+        size=member.size,
+        modified=float(member.mtime),
+        link=member.linkname,
+    )

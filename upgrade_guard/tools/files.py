@@ -1,0 +1,274 @@
+"""Files and directories of a node, by coreutils, findutils, tar and flock."""
+
+from __future__ import annotations
+
+import posixpath
+import secrets
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from upgrade_guard.errors import CommandFailed, StepFailed, UsageProblem
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.model.command import Result
+from upgrade_guard.tools.commands import CHANGE_TIMEOUT, READ_TIMEOUT, run_checked, unexpected
+from upgrade_guard.tools.file_entries import Entry, parse_entries
+
+LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
+_LOCK_HELD = 75
+_NOT_A_MOUNT_POINT = (1, 32)
+
+
+class Files:
+    """Paths are absolute paths on the node; names may contain anything but a NUL.
+
+    `work_dir` is the directory of ours on that node: only below it anything is ever removed.
+    """
+
+    def __init__(self, host: Host, *, work_dir: str = "") -> None:
+        self._host = host
+        self._work_dir = work_dir
+
+    @property
+    def host(self) -> Host:
+        """Where these files are."""
+        return self._host
+
+    @property
+    def work_dir(self) -> str:
+        """The directory of ours there."""
+        return self._work_dir
+
+    # Reading
+
+    def read_text(self, path: str) -> str:
+        """The whole file as UTF-8; what is not UTF-8 becomes U+FFFD."""
+        return self._read("cat", "--", path).stdout
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole file, byte by byte."""
+        with tempfile.TemporaryDirectory(prefix="upgrade-guard-") as directory:
+            local = Path(directory) / "file"
+            self.fetch(path, local)
+            return local.read_bytes()
+
+    def exists(self, path: str) -> bool:
+        """Is there something of that name? A link to nothing counts as nothing."""
+        return self._test("-e", path)
+
+    def is_dir(self, path: str) -> bool:
+        """Is it a directory, or a link to one?"""
+        return self._test("-d", path)
+
+    def list_dir(self, path: str) -> tuple[str, ...]:
+        """The names in it, hidden ones too, sorted. Raises CommandFailed when there is no such directory."""
+        stdout = self._read("find", path, "-mindepth", "1", "-maxdepth", "1", "-printf", r"%f\0").stdout
+        return tuple(sorted(name for name in stdout.split("\0") if name))
+
+    def find_files(self, directory: str, *, newer_than: datetime | None = None) -> tuple[str, ...]:
+        """The regular files below it, sorted; with `newer_than` only those modified after that time."""
+        newer = ("-newermt", f"@{newer_than.timestamp():.6f}") if newer_than else ()
+        stdout = self._read("find", directory, "-type", "f", *newer, "-printf", r"%p\0").stdout
+        return tuple(sorted(path for path in stdout.split("\0") if path))
+
+    def entries(self, *paths: str, prune: tuple[str, ...] = ()) -> tuple[Entry, ...]:
+        """Every file, directory and link at and below `paths`, sorted by path, without what is at or below `prune`.
+
+        Raises CommandFailed when one of the paths is not there.
+        """
+        if not paths:
+            return ()
+        skip = tuple(word for path in prune for word in ("-path", _literal(path), "-prune", "-o"))
+        printf = ("-printf", r"%p\0%y\0%m\0%U\0%G\0%s\0%T@\0%l\0")
+        return parse_entries(self._read("find", *paths, *skip, *printf, timeout=CHANGE_TIMEOUT).stdout)
+
+    def sha256(self, *paths: str) -> dict[str, str]:
+        """Path to SHA-256 in hex. Raises CommandFailed when one cannot be read."""
+        if not paths:
+            return {}
+        stdout = self._read("sha256sum", "--zero", "--", *paths, timeout=LARGE_TIMEOUT).stdout
+        digests: dict[str, str] = {}
+        for row in stdout.split("\0"):
+            if row:
+                digest, mark, path = row[:64], row[64:66], row[66:]
+                if mark not in ("  ", " *") or not path:
+                    raise unexpected("sha256sum", row)
+                digests[path] = digest
+        return digests
+
+    def size(self, path: str) -> int:
+        """Bytes of the file."""
+        return self._number("stat", "--dereference", "--format=%s", "--", path)
+
+    def device(self, path: str) -> int:
+        """The number of the device that it is on: equal numbers, same file system."""
+        return self._number("stat", "--dereference", "--format=%d", "--", path)
+
+    def filesystem_type(self, path: str) -> str:
+        """The name that stat gives to its file system: ext2/ext3, xfs, tmpfs, nfs, overlayfs."""
+        return self._read("stat", "--file-system", "--format=%T", "--", path).stdout.strip()
+
+    def free_bytes(self, path: str) -> int:
+        """Bytes that an ordinary program may still write on the file system of `path`, which must exist."""
+        return self._number("df", "--output=avail", "--block-size=1", "--", path)
+
+    def is_mount_point(self, path: str) -> bool:
+        """Does a file system of its own begin there? Such a directory cannot be renamed."""
+        argv = ("mountpoint", "--quiet", path)
+        return run_checked(self._host, argv, accept=(0, *_NOT_A_MOUNT_POINT)).exit_status == 0
+
+    def flock_held(self, path: str) -> bool:
+        """Does a process hold the flock of that file? etcd holds it on member/snap/db as long as it lives.
+
+        Raises StepFailed when there is no such file: flock(1) would make it.
+        """
+        if not self.exists(path):
+            raise StepFailed(f"{path} on {self._host.name} is not there, so nobody's lock can be seen")
+        argv = ("flock", "--nonblock", "--exclusive", f"--conflict-exit-code={_LOCK_HELD}", path, "true")
+        return run_checked(self._host, argv, accept=(0, _LOCK_HELD)).exit_status == _LOCK_HELD
+
+    # Writing
+
+    def write(self, path: str, content: bytes, mode: int = 0o600) -> None:
+        """Replace the file as a whole: it has the old content or the new one, whenever one looks."""
+        self._put(path, content, mode, CHANGE_TIMEOUT)
+
+    def send(self, local: Path, path: str, mode: int = 0o600, *, timeout: float = LARGE_TIMEOUT) -> None:
+        """Copy a file of this machine there, in the same way as `write`, in constant memory."""
+        self._put(path, local, mode, timeout)
+
+    def fetch(self, path: str, local: Path, *, timeout: float = LARGE_TIMEOUT) -> None:
+        """Copy a file of the node here (0600), under a temporary name first."""
+        part = local.with_name(f"{local.name}.part-{secrets.token_hex(4)}")
+        try:
+            run_checked(self._host, ("cat", "--", path), timeout=timeout, stdout_to=part)
+            part.rename(local)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def make_dir(self, path: str, mode: int = 0o700) -> None:
+        """Make it with its parents; only a directory that was not there gets the mode."""
+        if not self.is_dir(path):
+            self._change("mkdir", "--parents", f"--mode={mode:04o}", "--", path)
+
+    def move(self, source: str, target: str) -> None:
+        """Rename, never copy and never replace: both must be on one file system and `target` must be free.
+
+        Raises StepFailed when that is not so, or when the source is still there afterwards.
+        """
+        parent = posixpath.dirname(target) or "/"
+        devices = self._read("stat", "--format=%d", "--", source, parent).stdout.split()
+        if len(set(devices)) != 1:
+            raise StepFailed(
+                f"{source} and {parent} on {self._host.name} are on different file systems, so it cannot be renamed",
+                hint=f"Look at the mounts there: findmnt -T {source}; findmnt -T {parent}",
+            )
+        if self._present(target):
+            raise StepFailed(f"{target} on {self._host.name} is already there; {source} was not moved")
+        self._change("mv", "--no-target-directory", "--no-clobber", "--", source, target)
+        if self._present(source) or not self._present(target):
+            raise StepFailed(f"{source} on {self._host.name} was not moved to {target}")
+
+    def copy_tree(self, source: str, target: str, *, timeout: float = LARGE_TIMEOUT) -> None:
+        """Copy with owners, modes, times and links; `target` becomes the copy itself."""
+        self._change("cp", "--archive", "--no-target-directory", "--", source, target, timeout=timeout)
+
+    def remove_own(self, path: str) -> None:
+        """Remove a file or tree of ours, strictly below `work_dir`. Raises UsageProblem for any other path."""
+        inside = posixpath.normpath(path)
+        if not self._work_dir.startswith("/") or not inside.startswith(posixpath.normpath(self._work_dir) + "/"):
+            raise UsageProblem(f"{path} on {self._host.name} is not ours to remove (not below {self._work_dir!r})")
+        self._change("rm", "--recursive", "--force", "--one-file-system", "--", inside)
+
+    def set_owner(self, path: str, uid: int, gid: int) -> None:
+        """Give it, and what is below it, to that owner."""
+        self._change("chown", "--recursive", "--no-dereference", f"{uid}:{gid}", "--", path)
+
+    def sync(self) -> None:
+        """Everything written so far is on the disk afterwards."""
+        self._change("sync", timeout=LARGE_TIMEOUT)
+
+    # Archives
+
+    def pack(
+        self, paths: tuple[str, ...], local: Path, *, recursive: bool = True, timeout: float = LARGE_TIMEOUT
+    ) -> None:
+        """A gzipped tar of those paths here (0600), names relative to "/", numeric owners.
+
+        Raises CommandFailed when a file cannot be read or changed while it was read.
+        """
+        names = "".join(f"{_relative(path)}\0" for path in paths).encode()
+        recursion = "--recursion" if recursive else "--no-recursion"
+        part = local.with_name(f"{local.name}.part-{secrets.token_hex(4)}")
+        flags = ("--create", "--gzip", "--file=-", "--numeric-owner", "--directory=/", recursion)
+        argv = ("tar", *flags, "--null", "--verbatim-files-from", "--files-from=-")
+        try:
+            run_checked(self._host, argv, timeout=timeout, stdin=names, stdout_to=part)
+            part.rename(local)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def unpack(
+        self,
+        local: Path,
+        *,
+        directory: str = "/",
+        only: tuple[str, ...] = (),
+        exclude: tuple[str, ...] = (),
+        timeout: float = LARGE_TIMEOUT,
+    ) -> None:
+        """Extract an archive of this machine there, owners and modes as packed; existing files are replaced.
+
+        `only` and `exclude` are names as in the archive (`etc/kubernetes/manifests`), each with all below it.
+        Examine the archive first: `list_archive`.
+        """
+        flags = ("--extract", "--gzip", "--file=-", f"--directory={directory}", "--same-owner", "--same-permissions")
+        more = ("--numeric-owner", "--keep-directory-symlink", "--anchored", "--no-wildcards")
+        without = tuple(f"--exclude={name}" for name in exclude)
+        self._change("tar", *flags, *more, *without, "--", *only, timeout=timeout, stdin=local)
+
+    def _put(self, path: str, content: bytes | Path, mode: int, timeout: float) -> None:
+        part = f"{path}.part-{secrets.token_hex(4)}"
+        self._change("install", f"--mode={mode:04o}", "--", "/dev/null", part)
+        try:
+            # dd reads its standard input itself: /dev/stdin cannot be opened where sshd gives it a socket.
+            self._change(
+                "dd", f"of={part}", "conv=notrunc,fsync", "bs=1M", "status=none", timeout=timeout, stdin=content
+            )
+            self._change("mv", "--no-target-directory", "--force", "--", part, path)
+        except CommandFailed:
+            run_checked(self._host, ("rm", "--force", "--", part), changes=True, accept=(0, 1))
+            raise
+
+    def _test(self, flag: str, path: str) -> bool:
+        return run_checked(self._host, ("test", flag, path), accept=(0, 1)).exit_status == 0
+
+    def _present(self, path: str) -> bool:
+        """Also for a link to nothing."""
+        argv = ("test", "-e", path, "-o", "-L", path)
+        return run_checked(self._host, argv, accept=(0, 1)).exit_status == 0
+
+    def _number(self, *argv: str) -> int:
+        stdout = self._read(*argv).stdout
+        words = stdout.split()
+        if not words or not words[-1].isdigit():
+            raise unexpected(argv[0], stdout, "no number")
+        return int(words[-1])
+
+    def _read(self, *argv: str, timeout: float = READ_TIMEOUT) -> Result:
+        return run_checked(self._host, argv, timeout=timeout)
+
+    def _change(self, *argv: str, timeout: float = CHANGE_TIMEOUT, stdin: bytes | Path | None = None) -> None:
+        run_checked(self._host, argv, timeout=timeout, changes=True, stdin=stdin)
+
+
+def _relative(path: str) -> str:
+    relative = posixpath.normpath(path).lstrip("/")
+    if not path.startswith("/") or relative in ("", "."):
+        raise UsageProblem(f"{path!r} is not an absolute path below /")
+    return relative
+
+
+def _literal(path: str) -> str:
+    """For find's -path, which takes a pattern."""
+    return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in path)

@@ -1,0 +1,51 @@
+"""systemctl: units of a node."""
+
+from __future__ import annotations
+
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.hosts.names import check_name
+from upgrade_guard.model.command import Result
+from upgrade_guard.tools.commands import CHANGE_TIMEOUT, failure, run_checked
+
+_INACTIVE = 3  # systemctl(1): the unit is not active
+_NO_SUCH_UNIT = 4
+
+
+class Systemctl:
+    """Units by name: `kubelet`."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def is_active(self, unit: str) -> bool:
+        """Does it run now? A unit that restarts in a loop ("activating") does not."""
+        return self.state(unit) == "active"
+
+    def state(self, unit: str) -> str:
+        """The word of systemd: active, activating, inactive, failed; "unknown" for a unit that is not there."""
+        argv = ("systemctl", "is-active", check_name(unit, "unit name"))
+        result = run_checked(self._host, argv, accept=(0, _INACTIVE, _NO_SUCH_UNIT))
+        words = result.stdout.split()
+        if not words:
+            raise failure(self._host, argv, result)
+        return words[0]
+
+    def start(self, unit: str) -> None:
+        """Start it."""
+        self._change("start", unit)
+
+    def stop(self, unit: str) -> None:
+        """Stop it. Containers that kubelet started go on running."""
+        self._change("stop", unit)
+
+    def restart(self, unit: str) -> None:
+        """Stop and start it."""
+        self._change("restart", unit)
+
+    def daemon_reload(self) -> None:
+        """Read unit files again: needed after a package replaced one."""
+        run_checked(self._host, ("systemctl", "daemon-reload"), timeout=CHANGE_TIMEOUT, changes=True)
+
+    def _change(self, verb: str, unit: str) -> Result:
+        argv = ("systemctl", verb, check_name(unit, "unit name"))
+        return run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)
