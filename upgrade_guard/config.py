@@ -258,6 +258,15 @@ class Config:
         """The SQLite file."""
         return self.state_dir / "journal.sqlite"
 
+    @property
+    def lock_path(self) -> Path:
+        """The file whose lock a run holds."""
+        return self.state_dir / "run.lock"
+
+    def log_path(self, run_id: str) -> Path:
+        """Where every command of a run and its output are written."""
+        return self.state_dir / "logs" / f"{run_id}.log"
+
 
 @dataclass(frozen=True)
 class Settings:

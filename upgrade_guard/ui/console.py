@@ -1,0 +1,71 @@
+"""Two consoles: stdout is the answer, stderr is the story. Neither interprets markup in what the world says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console
+
+
+class QuietPipeConsole(Console):
+    """A console whose reader may leave: `upgrade-guard history | head` and a run whose terminal went away go on."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody listens any more: say nothing from here on. The process keeps its own exit code."""
+        self.quiet = True
+        discard(self.file)
+
+
+def discard(stream: object) -> None:
+    """Point the stream's descriptor at nowhere, so that the interpreter's last flush does not complain either."""
+    try:
+        descriptor = stream.fileno()  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where a command speaks. `quiet` keeps only errors and answers, `verbose` adds every command that is run."""
+
+    answer: Console
+    story: Console
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Can the story be drawn in place? Only on a terminal that understands it."""
+        return self.story.is_terminal and not self.story.is_dumb_terminal and not self.quiet
+
+    def tell(self, text: object = "", *, style: str | None = None) -> None:
+        """A line of the story; nothing when quiet."""
+        if not self.quiet:
+            self.story.print(text, style=style)
+
+
+def open_screen(
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+    color: bool = True,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+) -> Screen:
+    """The two consoles on the process's own streams, or on those given. NO_COLOR is honoured by rich itself."""
+    return Screen(
+        _console(stdout or sys.stdout, color=color), _console(stderr or sys.stderr, color=color), quiet, verbose
+    )
+
+
+def _console(stream: TextIO, *, color: bool) -> Console:
+    # soft_wrap is left off for tables; lines of the story are printed with their own folding.
+    return QuietPipeConsole(
+        file=stream, markup=False, highlight=False, emoji=False, no_color=True if not color else None
+    )

@@ -1,0 +1,208 @@
+"""What an operator sees while a run goes on: a live card on a terminal, plain lines with elapsed seconds elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from rich.console import RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from upgrade_guard.model.command import Command, Result
+from upgrade_guard.model.run import Outcome, Run, Transition
+from upgrade_guard.model.step import Phase, Step
+from upgrade_guard.ui import words
+from upgrade_guard.ui.card import Card, render
+from upgrade_guard.ui.console import Screen
+
+
+@dataclass
+class _Running:
+    """A step at work in its lane, since when, and the last line that its command printed."""
+
+    step: Step
+    since: float
+    heard: str = ""
+
+
+class Progress:
+    """The engine's Watcher and a Transcript in one: it hears of steps and of the commands that they run.
+
+    `card` is where the run stands at the beginning; `going_back` is asked again whenever the run moves. Use it as a
+    context manager around the run. `paused` takes the live card away while a person is asked.
+    """
+
+    def __init__(
+        self, screen: Screen, card: Card, monotonic: Callable[[], float], going_back: Callable[[], str] = str
+    ) -> None:
+        self._screen = screen
+        self._card = card
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._going_back = going_back
+        self._running: dict[int, _Running] = {}
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            failed = kind is not None and self._card.run.state not in words.FINAL
+            self._card = replace(self._card, running=False, failed=failed)
+            self._running.clear()
+        self._stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No live display inside the block: a question and a redraw would overwrite each other."""
+        was_live = self._live is not None
+        self._stop(leave=False)
+        try:
+            yield
+        finally:
+            if was_live:
+                self._start()
+
+    # What the engine tells.
+
+    def run_began(self, run: Run, resumed: bool) -> None:  # noqa: FBT001 - the engine's protocol
+        """A process begins or goes on with a run."""
+        self._look(run=run, running=True)
+        verb = "Going on with" if resumed else "Beginning"
+        self._say(f"{verb} run {run.id}: {run.cluster or 'the cluster'} to {run.target}, at {run.state.value}")
+
+    def phase_began(self, phase: Phase, steps_done: int, steps_total: int) -> None:
+        """The steps of a phase begin; some may be done already."""
+        self._look(going_back=self._going_back())
+        done = f", {steps_done} done already" if steps_done else ""
+        self._say(f"{phase.title}: {steps_total} step(s){done}", style="bold")
+
+    def step_began(self, step: Step, in_doubt: bool) -> None:  # noqa: FBT001 - the engine's protocol
+        """A step was started on the record."""
+        with self._lock:
+            self._running[threading.get_ident()] = _Running(step, self._monotonic())
+        doubt = "in doubt since the last process; looking: " if in_doubt else ""
+        if in_doubt or not self._screen.live:
+            self._say(f"  {step.name}: {doubt}{step.summary}")
+
+    def step_skipped(self, step: Step) -> None:
+        """A step was done by an earlier process."""
+        if self._screen.verbose:
+            self._say(f"  {step.name}: done already")
+
+    def step_ended(self, step: Step, outcome: Outcome, detail: str, seconds: float) -> None:
+        """A step's outcome is on the record."""
+        with self._lock:
+            self._running.pop(threading.get_ident(), None)
+        style = "green" if outcome is Outcome.SUCCEEDED else "bold red"
+        told = f": {detail}" if detail and (outcome is not Outcome.SUCCEEDED or self._screen.verbose) else ""
+        self._say(f"  {step.name}: {words.ENDED[outcome]} in {words.duration(seconds)}{told}", style=style)
+
+    def moved(self, transition: Transition) -> None:
+        """The run reached another state."""
+        with self._lock:
+            run = replace(self._card.run, state=transition.to_state)
+            history = (*self._card.transitions, transition)
+        self._look(run=run, transitions=history, going_back=self._going_back())
+        self._say(f"Reached: {transition.to_state.value}", style="bold")
+        for reason in transition.reasons:
+            self._say(f"  because {reason}")
+
+    def gate_judged(self, reasons: tuple[str, ...]) -> None:
+        """The gate was asked; no reasons means open."""
+        self._look(gate="closed: " + "; ".join(reasons) if reasons else "open")
+        if reasons:
+            self._say("The gate is closed:", style="bold red")
+            for reason in reasons:
+                self._say(f"  - {reason}", style="red")
+        else:
+            self._say("The gate is open: the snapshot is proven and its copies read back equal.", style="green")
+
+    def rollback_begins(self, reasons: tuple[str, ...]) -> None:
+        """The upgrade failed after the gate, or an operator asked: the cluster is taken back."""
+        self._say("Taking the cluster back, because:", style="bold yellow")
+        for reason in reasons:
+            self._say(f"  - {reason}", style="yellow")
+
+    def lane_amended(self, lane: str, reason: str) -> None:
+        """One node failed and was put back."""
+        self._say(f"{lane} was put back: {reason}", style="bold yellow")
+
+    def stopping(self, reason: str) -> None:
+        """An interrupt was asked for; the current step is finished first."""
+        self._say(reason, style="bold yellow")
+
+    # What the hosts tell.
+
+    def started(self, host: str, command: Command) -> None:
+        """A command is about to run."""
+        if self._screen.verbose:
+            self._say(f"    {host} $ {shlex.join(command.shown)}", style="dim")
+
+    def output(self, host: str, text: str) -> None:
+        """A piece of its output: the last line of it is shown under the step, all of it when verbose."""
+        lines = [line for line in text.splitlines() if line.strip()]
+        if not lines:
+            return
+        with self._lock:
+            running = self._running.get(threading.get_ident())
+            if running is not None:
+                running.heard = f"{host}: {lines[-1]}"
+        if self._screen.verbose:
+            for line in lines:
+                self._say(f"    {host} | {line}", style="dim")
+
+    def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
+        """It ended; the step says what that means."""
+
+    def card(self) -> Card:
+        """What the card shows at this moment."""
+        with self._lock:
+            now: list[str] = []
+            for running in self._running.values():
+                seconds = words.duration(self._monotonic() - running.since)
+                now.append(f"{running.step.name}: {running.step.summary} ({seconds})")
+                if running.heard:
+                    now.append(f"  {words.one_line(running.heard, 100)}")
+            return replace(self._card, now=tuple(now))
+
+    def _look(self, **changes: object) -> None:
+        with self._lock:
+            self._card = replace(self._card, **changes)  # type: ignore[arg-type]
+
+    def _say(self, text: str, *, style: str | None = None) -> None:
+        line = words.one_line(text) if not text.startswith(" ") else "  " + words.one_line(text)
+        if self._screen.live:
+            self._screen.tell(Text(line), style=style)
+            return
+        elapsed = f"[{self._monotonic() - self._began:7.1f} s] "
+        self._screen.story.soft_wrap = True
+        self._screen.tell(Text(elapsed + line), style=style)
+
+    def _render(self) -> RenderableType:
+        return render(self.card())
+
+    def _start(self) -> None:
+        if self._screen.live and self._live is None:
+            self._live = Live(
+                console=self._screen.story, get_renderable=self._render, refresh_per_second=4, redirect_stdout=False
+            )
+            self._live.start()
+
+    def _stop(self, *, leave: bool = True) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.transient = not leave
+            live.stop()

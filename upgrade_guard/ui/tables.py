@@ -1,0 +1,197 @@
+"""Answers as tables and timelines: the history, one run's story, findings, the configuration."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from upgrade_guard.model.finding import Finding, Severity
+from upgrade_guard.model.run import (
+    ApprovalRecord,
+    CommandRow,
+    CopyRecord,
+    Outcome,
+    ProofRecord,
+    Run,
+    SnapshotRecord,
+    StepRow,
+    Transition,
+)
+from upgrade_guard.ui import words
+
+_SEVERITY = {
+    Severity.OK: ("ok", "green"),
+    Severity.WARNING: ("warning", "yellow"),
+    Severity.BLOCKING: ("BLOCKING", "bold red"),
+}
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that the journal knows of one run."""
+
+    run: Run
+    transitions: tuple[Transition, ...]
+    steps: tuple[StepRow, ...]
+    commands: tuple[CommandRow, ...]
+    approvals: tuple[ApprovalRecord, ...]
+    snapshots: tuple[SnapshotRecord, ...]
+    proofs: tuple[ProofRecord, ...]
+    copies: tuple[CopyRecord, ...]
+    edited: tuple[str, ...] = ()
+
+
+def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime) -> RenderableType:
+    """One line per run, newest first."""
+    if not runs:
+        return Text("No runs yet.")
+    table = _table("run", "cluster", "from", "to", "outcome", "began", "took", "snapshot")
+    for run, snapshots in runs:
+        took = words.duration(((run.finished_at or now) - run.started_at).total_seconds())
+        table.add_row(
+            *_cells(run.id, run.cluster or "-", run.from_version or "-", run.target),
+            Text(words.one_line(run.outcome or f"open: {run.state.value}"), style=outcome_style(run)),
+            words.moment(run.started_at),
+            took if run.finished_at else f"{took} so far",
+            *_cells(snapshots[-1].bundle if snapshots else "-"),
+        )
+    return table
+
+
+def outcome_style(run: Run) -> str:
+    """Green for a completed run, red for one that needs a person, yellow for one that was taken back."""
+    return {"completed": "green", "rolled-back": "yellow", "rollback-failed": "bold red"}.get(run.outcome, "")
+
+
+def timeline(story: Story, *, verbose: bool = False) -> RenderableType:
+    """A run from its beginning to its end: moves, steps, approvals, evidence; with `verbose` every command too."""
+    rows: list[tuple[datetime, int, str, str, str]] = []
+    for number, line in enumerate(_events(story, verbose=verbose)):
+        rows.append((line[0], number, line[1], line[2], line[3]))
+    rows.sort(key=lambda row: (row[0], row[1]))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for at, _, kind, text, style in rows:
+        table.add_row(words.moment(at)[11:], kind, Text(words.one_line(text), style=style))
+    return Group(_heading(story.run), Text(), table, *_warnings(story))
+
+
+def _heading(run: Run) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("run", Text(words.one_line(run.id)))
+    table.add_row("cluster", Text(words.one_line(run.cluster or "not yet asked")))
+    table.add_row("upgrade", Text(words.one_line(f"{run.from_version or '?'} -> {run.target}")))
+    table.add_row("state", Text(f"{run.state.value}. {words.STANDING[run.state]}"))
+    table.add_row("outcome", Text(words.one_line(run.outcome or "open"), style=outcome_style(run)))
+    table.add_row(
+        "began", f"{words.moment(run.started_at)} by {words.one_line(run.operator)} on {words.one_line(run.host)}"
+    )
+    table.add_row("ended", words.moment(run.finished_at))
+    return table
+
+
+def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str, str]]:
+    began: dict[tuple[str, int], StepRow] = {}
+    for move in story.transitions:
+        yield move.at, "state", f"{move.to_state.value} ({move.event.value})", "bold"
+        for reason in move.reasons:
+            yield move.at, "", f"because {reason}", "yellow"
+    for row in story.steps:
+        if row.outcome is Outcome.STARTED:
+            began[(row.name, row.attempt)] = row
+            continue
+        start = began.pop((row.name, row.attempt), None)
+        took = f" in {words.duration((row.at - start.at).total_seconds())}" if start else ""
+        style = "" if row.outcome is Outcome.SUCCEEDED else "yellow" if row.outcome is Outcome.VOIDED else "red"
+        attempt = f" (attempt {row.attempt})" if row.attempt > 1 else ""
+        detail = f": {row.detail}" if row.detail else ""
+        yield row.at, "step", f"{row.name}{attempt} {words.ENDED[row.outcome]}{took}{detail}", style
+    for row in began.values():
+        yield row.at, "step", f"{row.name} started and never concluded: in doubt", "bold yellow"
+    for approval in story.approvals:
+        yield approval.at, "approval", f"{approval.subject} {approval.said}, by {approval.by} ({approval.how})", "cyan"
+    for snapshot in story.snapshots:
+        text = f"{snapshot.bundle}, {words.size(snapshot.size)}, revision {snapshot.revision}"
+        yield snapshot.taken_at, "snapshot", f"{text}, sha256 {snapshot.snapshot_sha256}", "cyan"
+    for proof in story.proofs:
+        verdict = "restores" if proof.ok else "does NOT restore"
+        text = f"{proof.bundle} {verdict}, restore took {words.duration(proof.restore_seconds)}"
+        yield proof.proven_at, "proof", text, "cyan" if proof.ok else "red"
+    for copy in story.copies:
+        verdict = "read back equal" if copy.read_back else "does NOT read back equal"
+        yield copy.copied_at, "copy", f"{copy.location} {verdict}", "cyan" if copy.read_back else "red"
+    for command in story.commands:
+        if verbose or command.changes:
+            ended = "ran out of time" if command.exit_status is None else f"exit {command.exit_status}"
+            text = f"{command.host} $ {shlex.join(command.argv)}: {ended} in {words.duration(command.duration)}"
+            yield command.started_at, "command", text, "dim"
+
+
+def _warnings(story: Story) -> Iterable[RenderableType]:
+    if story.edited:
+        yield Text()
+        yield Text("This record was changed after it was written:", style="bold red")
+        for sentence in story.edited:
+            yield Text(f"  - {words.one_line(sentence)}", style="red")
+
+
+def findings(found: Sequence[Finding], *, verbose: bool = False) -> RenderableType:
+    """What stops a run first, then what to read; answers that are fine are counted, or listed when verbose."""
+    order = (Severity.BLOCKING, Severity.WARNING, *((Severity.OK,) if verbose else ()))
+    lines: list[RenderableType] = []
+    for severity in order:
+        word, style = _SEVERITY[severity]
+        for finding in found:
+            if finding.severity is severity:
+                where = f" on {finding.where}" if finding.where else ""
+                text = Text(f"{word:8}  ", style=style)
+                text.append(words.one_line(f"{finding.check}{where}: {finding.message}"), style="default")
+                lines.append(text)
+                if finding.hint:
+                    lines.append(Text(f"{'':8}  -> {words.one_line(finding.hint)}", style="dim"))
+    counts = {severity: sum(1 for finding in found if finding.severity is severity) for severity in Severity}
+    lines.append(
+        Text(
+            f"{counts[Severity.OK]} checks are fine, {counts[Severity.WARNING]} to read, "
+            f"{counts[Severity.BLOCKING]} in the way."
+        )
+    )
+    return Group(*lines)
+
+
+def settings(values: Mapping[str, str], origins: Mapping[str, str]) -> RenderableType:
+    """Every key, its effective value as TOML, and where that came from."""
+    table = _table("key", "value", "from")
+    for key, value in values.items():
+        table.add_row(*_cells(key, value, origins.get(key, "default")))
+    return table
+
+
+def pairs(rows: Iterable[tuple[str, str]], *heads: str) -> RenderableType:
+    """A small table of two columns."""
+    table = _table(*heads)
+    for row in rows:
+        table.add_row(*_cells(*row))
+    return table
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
+
+
+def _cells(*texts: str) -> tuple[Text, ...]:
+    return tuple(Text(words.one_line(text)) for text in texts)
