@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from upgrade_guard.errors import GuardError, Refused, StepFailed, UsageProblem
+from upgrade_guard.errors import Refused, StepFailed, UsageProblem
+from upgrade_guard.vault.disk import measure, private_directory, storage, sync_directory, sync_file, write_synced
 from upgrade_guard.vault.manifest import (
     BundleManifest,
     FileEntry,
@@ -22,7 +19,7 @@ from upgrade_guard.vault.manifest import (
     manifest_from_text,
     manifest_to_text,
 )
-from upgrade_guard.vault.trailer import check_trailer
+from upgrade_guard.vault.trailer import SnapshotDigest, read_snapshot
 
 __all__ = ["MANIFEST", "SNAPSHOT", "Bundle", "BundleManifest", "FileEntry", "NodeFile", "NodeFiles", "Vault"]
 
@@ -77,8 +74,39 @@ def checked_name(name: str) -> str:
 
 
 def examine(bundle: Bundle) -> tuple[str, ...]:
-    """What is wrong with a bundle, a sentence each: every file there, right size and SHA-256, nothing extra, no links."""
-    raise NotImplementedError
+    """What is wrong with a bundle, a sentence each: files there, sizes and SHA-256 right, nothing extra, no links."""
+    manifest = bundle.path / MANIFEST
+    problems = []
+    if manifest.is_symlink() or not manifest.is_file():
+        problems.append(f"{bundle.name}: {MANIFEST} is missing")
+    elif measure(manifest).sha256 != bundle.manifest_sha256:
+        problems.append(f"{bundle.name}: {MANIFEST} was changed")
+    for name, entry in sorted(bundle.manifest.files.items()):
+        problems += [f"{bundle.name}: {problem}" for problem in _file_problems(bundle.path / name, entry)]
+    expected = {MANIFEST, *bundle.manifest.files}
+    present = {path.name for path in bundle.path.iterdir()} if bundle.path.is_dir() else set()
+    problems += [f"{bundle.name}: {name!r} does not belong to it" for name in sorted(present - expected)]
+    return tuple(problems)
+
+
+def _file_problems(path: Path, entry: FileEntry) -> tuple[str, ...]:
+    if path.is_symlink():
+        return (f"{path.name} is a symbolic link",)
+    if not path.exists():
+        return (f"{path.name} is missing",)
+    if not path.is_file():
+        return (f"{path.name} is not a regular file",)
+    try:
+        size = path.stat().st_size
+        found = read_snapshot(path) if path.name == SNAPSHOT else measure(path)
+    except OSError as error:
+        return (f"{path.name} cannot be read: {error.strerror}",)
+    problems = found.problems if isinstance(found, SnapshotDigest) else ()
+    if size != entry.size:
+        return (*problems, f"{path.name} has {size} bytes instead of {entry.size}")
+    if found.sha256 != entry.sha256:
+        return (*problems, f"{path.name} was changed: its SHA-256 is not the one in {MANIFEST}")
+    return problems
 
 
 class Vault:
@@ -89,20 +117,124 @@ class Vault:
 
     def staging(self, run_id: str) -> Path:
         """Where a run gathers the files of its bundle; the same directory again after a resume."""
-        raise NotImplementedError
+        path = self._staging(run_id)
+        with storage("Making the vault", path):
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_directory(path)
+        return path
 
     def discard_staging(self, run_id: str) -> None:
         """Remove what was gathered, because the snapshot is taken again."""
-        raise NotImplementedError
+        path = self._staging(run_id)
+        with storage("Discarding staged files", path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+
+    def _staging(self, run_id: str) -> Path:
+        return self.path / f"{checked_name(run_id)}{PART}"
 
     def publish(self, staging: Path, manifest: BundleManifest, name: str) -> Bundle:
-        """Make the staged files a bundle: measured, synced, manifest last, renamed. Doing it again changes nothing."""
-        raise NotImplementedError
+        """Make the staged files a bundle: measured, synced, manifest last, renamed. Doing it again changes nothing.
+
+        `manifest.files` is measured here. Raises Refused when a file is missing, StepFailed when the disk refuses.
+        """
+        final = self.path / checked_name(name)
+        with storage("Publishing the bundle", final):
+            if final.is_dir():
+                return self._published_before(staging, manifest, name)
+            files = _measured(staging, manifest)
+            text = manifest_to_text(replace(manifest, files=files))
+            write_synced(staging / MANIFEST, text.encode())
+            staging.rename(final)
+            sync_directory(self.path)
+        return self.bundle(name)
+
+    def _published_before(self, staging: Path, manifest: BundleManifest, name: str) -> Bundle:
+        bundle = self.bundle(name)
+        if bundle.manifest.run_id != manifest.run_id:
+            raise Refused(
+                f"a bundle {name} of run {bundle.manifest.run_id} is already there",
+                hint=f"Look at it with: ls -l '{bundle.path}'",
+            )
+        if staging.is_dir() and not any(staging.iterdir()):
+            staging.rmdir()
+        return bundle
 
     def bundles(self) -> tuple[Bundle, ...]:
-        """Every published bundle, oldest first."""
-        raise NotImplementedError
+        """Every published bundle whose manifest can be read, oldest first."""
+        found = []
+        for name in self._names():
+            try:
+                found.append(self.bundle(name))
+            except Refused:
+                continue  # `unreadable` says so
+        return tuple(sorted(found, key=lambda bundle: (bundle.manifest.taken_at, bundle.name)))
+
+    def unreadable(self) -> tuple[str, ...]:
+        """A sentence for each directory that looks like a bundle and whose manifest cannot be read."""
+        problems = []
+        for name in self._names():
+            try:
+                self.bundle(name)
+            except Refused as refused:
+                problems.append(refused.message)
+        return tuple(problems)
+
+    def _names(self) -> tuple[str, ...]:
+        with storage("Reading the vault", self.path):
+            if not self.path.is_dir():
+                return ()
+            return tuple(
+                sorted(
+                    path.name
+                    for path in self.path.iterdir()
+                    if _NAME.fullmatch(path.name)
+                    and not path.name.endswith(PART)
+                    and not path.is_symlink()
+                    and (path / MANIFEST).is_file()
+                )
+            )
 
     def bundle(self, name: str) -> Bundle:
         """The bundle of that name. Raises Refused when there is none or its manifest cannot be read."""
-        raise NotImplementedError
+        path = self.path / checked_name(name)
+        manifest = path / MANIFEST
+        try:
+            if path.is_symlink() or manifest.is_symlink():
+                raise FileNotFoundError
+            content = manifest.read_bytes()
+            text = content.decode()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Refused(
+                f"there is no bundle {name} in {self.path}", hint="See what there is: upgrade-guard backup list"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise Refused(f"{manifest} is not text", hint="Use another copy of this bundle.") from error
+        except OSError as error:
+            raise Refused(
+                f"{manifest} cannot be read: {error.strerror}", hint=f"Look at it with: ls -l '{path}'"
+            ) from error
+        return Bundle(name, path, manifest_from_text(text, str(manifest)), hashlib.sha256(content).hexdigest())
+
+
+def _measured(staging: Path, manifest: BundleManifest) -> dict[str, FileEntry]:
+    """Size and digest of every staged file, each synced and 0600; leftovers of cut-short writes are removed."""
+    files = {}
+    for path in sorted(staging.iterdir()):
+        if path.name == MANIFEST:
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise Refused(f"{path} is not a regular file", hint=f"Remove it: rm -r '{path}'")
+        if path.name.startswith(".") or PART in path.suffixes:
+            path.unlink()
+            continue
+        path.chmod(0o600)
+        sync_file(path)
+        files[path.name] = measure(path)
+    wanted = {SNAPSHOT, *(listing.archive for listing in manifest.node_files.values())}
+    if missing := sorted(wanted - set(files)):
+        raise StepFailed(
+            f"the bundle is not complete: {', '.join(missing)} is missing in {staging}",
+            hint="Take the snapshot again: upgrade-guard resume",
+        )
+    return files

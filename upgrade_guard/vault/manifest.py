@@ -59,7 +59,7 @@ class BundleManifest:
     """Everything that is known of a snapshot. `files` is filled in by `Vault.publish`.
 
     `cluster_id` is decimal text, because it exceeds 2**53. `hash` is the one of `snapshot status`; `hashkv` is the
-    live member's at the snapshot's revision, when it was read. `source_member` is the name of the member that served it.
+    live member's at the snapshot's revision, when it was read. `source_member` names the member that served it.
     """
 
     cluster: str
@@ -82,14 +82,14 @@ class BundleManifest:
 
 def manifest_to_text(manifest: BundleManifest) -> str:
     """The manifest as JSON with sorted keys, so that equal manifests have equal digests."""
-    from upgrade_guard.model.codec import to_json  # noqa: PLC0415 - late: cattrs is slow to import
+    from upgrade_guard.model.codec import to_json  # late: cattrs is slow to import
 
     return json.dumps(to_json(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def manifest_from_text(text: str, where: str) -> BundleManifest:
-    """Read `manifest.json`; `where` names it for people. Raises Refused when it is damaged or newer than this program."""
-    from upgrade_guard.model.codec import from_json  # noqa: PLC0415 - late: cattrs is slow to import
+    """Read `manifest.json`; `where` names it for people. Raises Refused when it is damaged or too new."""
+    from upgrade_guard.model.codec import from_json  # late: cattrs is slow to import
 
     try:
         raw = json.loads(text)
@@ -103,5 +103,5 @@ def manifest_from_text(text: str, where: str) -> BundleManifest:
         )
     try:
         return from_json(BundleManifest, raw)
-    except Exception as error:  # noqa: BLE001 - cattrs raises groups of whatever did not fit
+    except Exception as error:  # cattrs raises groups of whatever did not fit
         raise Refused(f"{where} does not fit its schema: {error}", hint="Use another copy of this bundle.") from error

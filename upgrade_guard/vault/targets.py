@@ -45,7 +45,7 @@ class Target(Protocol):
         """What would stand in the way of a copy of `size` bytes, a sentence each. Changes nothing."""
 
     def copy(self, bundle: Bundle, progress: Callable[[str], None]) -> Copied:
-        """Copy under a temporary name, sync, publish by rename. A published equal copy is left alone. Raises StepFailed."""
+        """Copy under a temporary name, sync, publish by rename; an equal copy is left alone. Raises StepFailed."""
 
     def read_back(self, bundle: Bundle) -> tuple[str, ...]:
         """Read every file again from the target and compare; a sentence per difference, empty when equal."""

@@ -1,0 +1,122 @@
+"""Durable work on this machine's files: private, synced, streamed, with errors that an operator can cure."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from upgrade_guard.errors import GuardError, StepFailed
+from upgrade_guard.vault.manifest import FileEntry
+
+_CHUNK = 1 << 20
+
+_HINTS = {
+    errno.ENOSPC: "Free space there (df -h '{path}') and go on with: upgrade-guard resume",
+    errno.EDQUOT: "Raise the quota there (quota -s) and go on with: upgrade-guard resume",
+    errno.EROFS: "Mount it writable (findmnt -T '{path}') and go on with: upgrade-guard resume",
+    errno.EACCES: "Give this user access (ls -ld '{path}') and go on with: upgrade-guard resume",
+    errno.EPERM: "Give this user access (ls -ld '{path}') and go on with: upgrade-guard resume",
+    errno.ENOENT: "Create or mount it (findmnt -T '{path}') and go on with: upgrade-guard resume",
+    errno.ENOTDIR: "Name a directory instead (ls -ld '{path}').",
+    errno.EIO: "Look at the disk (dmesg | tail) before anything else.",
+    errno.ESTALE: "Mount the network file system anew (findmnt -T '{path}') and go on with: upgrade-guard resume",
+    errno.ELOOP: "Replace the symbolic link by the file or directory itself (ls -ld '{path}').",
+}
+
+
+def storage_problem(doing: str, path: Path, error: OSError) -> GuardError:
+    """The error of a file system, in words: what was being done, where, why, and what to type."""
+    hint = _HINTS.get(error.errno or 0, "Look at it with: ls -ld '{path}'").format(path=path)
+    return StepFailed(f"{doing} failed at {error.filename or path}: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def storage(doing: str, path: Path) -> Iterator[None]:
+    """Turn what the file system says into a StepFailed with a hint."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_problem(doing, path, error) from error
+
+
+def private_directory(path: Path) -> None:
+    """Make a 0700 directory; one that exists is left as it is. Its parent must exist."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a 0600 file under a temporary name, sync it and rename it into place."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
+    part.rename(path)
+    sync_directory(path.parent)
+
+
+def copy_synced(source: Path, destination: Path) -> FileEntry:
+    """Copy into a new 0600 file, in constant memory, and sync it. The digest is that of the bytes that were written."""
+    digest = hashlib.sha256()
+    size = 0
+    handle = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb", buffering=0) as out, open_regular(source) as file:
+        while chunk := os.read(file, _CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[out.write(view) :]
+        os.fsync(handle)
+    return FileEntry(digest.hexdigest(), size)
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[int]:
+    """A file descriptor for reading a regular file; a symbolic link raises OSError (ELOOP)."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def measure(path: Path, *, from_medium: bool = False) -> FileEntry:
+    """Size and SHA-256 of a regular file. `from_medium` asks the kernel to forget its cached pages first.
+
+    With the pages dropped the file is read from where it is kept, not from what this machine still remembers of it.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    with open_regular(path) as file:
+        if from_medium:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        while chunk := os.read(file, _CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return FileEntry(digest.hexdigest(), size)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with open_regular(path) as file:
+        os.fsync(file)
