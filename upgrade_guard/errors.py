@@ -68,6 +68,12 @@ class LockHeld(GuardError):
     code = "locked"
 
 
+class EvidenceLost(StepFailed):
+    """The snapshot, its proof or its copy turned out to be no good: a new one has to be taken, which `resume` does."""
+
+    code = "evidence-lost"
+
+
 class DecisionNeeded(GuardError):
     """Only a person can decide how to go on."""
 

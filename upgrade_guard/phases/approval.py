@@ -1,0 +1,14 @@
+"""Asking a person, as the phases see it: a callable that the front door provides."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from upgrade_guard.model.run import ApprovalRecord
+
+
+class Approve(Protocol):
+    """Ask for a yes to `subject`, with `shown` before it. Raises DecisionNeeded without a terminal or a flag, and on no."""
+
+    def __call__(self, subject: str, shown: str, step: str) -> ApprovalRecord:
+        """The approval, with who and how."""

@@ -1,0 +1,223 @@
+"""The same snapshot into a fresh directory on every control plane, then swapped in by rename. Nothing is deleted."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from upgrade_guard.errors import CommandFailed, StepFailed
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.codec import from_json, to_json
+from upgrade_guard.model.etcd import EtcdManifest
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.looking import observation
+from upgrade_guard.phases.site import NodeTools, Site
+from upgrade_guard.phases.snapshot import bundle_of
+
+BUMP = 1_000_000_000
+"""What etcd's documentation adds to the revision: a week at 1500 writes a second (etcd.io, recovery)."""
+
+SETTLED = "rollback/restore-settings"
+
+
+@dataclass(frozen=True)
+class RestoreSettings:
+    """What every member must share. Journalled, so that a control plane that was down can be restored the same way later."""
+
+    snapshot_sha256: str
+    initial_cluster: str
+    token: str
+    bump: int | None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one member's data is, goes and comes from, on its node."""
+
+    live: str
+    fresh: str
+    aside: str
+    snapshot: str
+
+
+def restore(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
+    """Settings first, then every member; a phase ends when all members have got there."""
+    planes = cluster.control_planes
+    width = len(planes)
+    return (
+        Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster),)),
+        Phase(
+            "rollback-restore",
+            "Restore etcd",
+            tuple(step for node in planes for step in (bring(site, node, run_id), restore_member(site, node, run_id))),
+            at_once=width,
+        ),
+        Phase("rollback-swap", "Swap etcd's data", tuple(swap(site, node, run_id) for node in planes), at_once=width),
+    )
+
+
+def places(tools: NodeTools, etcd: EtcdManifest, run_id: str) -> Places:
+    """Beside the data directory, or inside it where it is a mount point, which cannot be renamed (EBUSY)."""
+    snapshot = f"{tools.settings.work_dir}/rollback-{run_id}/snapshot.db"
+    if tools.files.is_mount_point(etcd.data_dir):
+        return Places(
+            live=f"{etcd.data_dir}/member",
+            fresh=f"{etcd.data_dir}/.upgrade-guard-{run_id}-new",
+            aside=f"{etcd.data_dir}/.upgrade-guard-{run_id}-old",
+            snapshot=snapshot,
+        )
+    return Places(
+        live=etcd.data_dir,
+        fresh=f"{etcd.data_dir}.upgrade-guard-{run_id}-new",
+        aside=f"{etcd.data_dir}.upgrade-guard-{run_id}-old",
+        snapshot=snapshot,
+    )
+
+
+def of(node: Node) -> EtcdManifest:
+    """The etcd of a control plane. Raises StepFailed for a node without one."""
+    if node.etcd is None:
+        raise StepFailed(f"{node.name} has no etcd of its own")
+    return node.etcd
+
+
+def settle(site: Site, cluster: Cluster) -> Step:
+    """Decide once what all members share: the snapshot, the cluster's make-up, a token that no cluster had before.
+
+    etcd and etcdutl default to one and the same token, so that a stale member could talk to the restored cluster.
+    """
+
+    def look(facts: Facts) -> Seen:
+        if facts.has(SETTLED):
+            return Done(facts.of(SETTLED))
+        bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
+        members = [f"{of(node).name}={of(node).initial_advertise_peer_urls}" for node in cluster.control_planes]
+        settings = RestoreSettings(
+            snapshot_sha256=bundle_of(site, facts).snapshot_sha256,
+            initial_cluster=",".join(members),
+            token=f"upgrade-guard-{facts.run_id}-{secrets.token_hex(4)}",
+            bump=BUMP if bump else None,
+        )
+        return Done(to_json(settings))
+
+    return observation(SETTLED, "decide what every restored member shares", look, lasting=True)
+
+
+def settings(facts: Facts) -> RestoreSettings:
+    """What `settle` decided."""
+    return from_json(RestoreSettings, facts.of(SETTLED))
+
+
+def bring(site: Site, node: Node, run_id: str) -> Step:
+    """The one snapshot on this node, compared by SHA-256."""
+    tools = site.on(node)
+
+    def probe(facts: Facts) -> Seen:
+        path = places(tools, of(node), run_id).snapshot
+        if not tools.files.exists(path):
+            return NotDone(f"the snapshot is not on {node.name} yet")
+        if tools.files.sha256(path)[path] != settings(facts).snapshot_sha256:
+            return NotDone(f"the snapshot on {node.name} is not the one of this run")
+        return Done({"path": path})
+
+    def act(facts: Facts) -> None:
+        path = places(tools, of(node), run_id).snapshot
+        tools.files.make_dir(path.rpartition("/")[0])
+        tools.files.send(bundle_of(site, facts).snapshot, path)
+
+    return Step(
+        f"rollback/{node.name}/snapshot",
+        f"bring the snapshot to {node.name}",
+        probe,
+        act,
+        changes_node=True,
+        lane=node.name,
+    )
+
+
+def restore_member(site: Site, node: Node, run_id: str) -> Step:
+    """A fresh data directory, complete or absent. A restore that fails leaves a partial one, which is moved aside."""
+    tools = site.on(node)
+
+    def finished(where: Places) -> str:
+        return f"{where.snapshot}.restored"
+
+    def probe(facts: Facts) -> Seen:
+        where = places(tools, of(node), run_id)
+        if not tools.files.exists(finished(where)):
+            return NotDone(f"etcd is not restored on {node.name} yet")
+        if tools.files.read_text(finished(where)) != settings(facts).token:
+            return NotDone(f"what is restored on {node.name} belongs to another attempt")
+        moved_in = not tools.files.exists(where.fresh) and tools.files.exists(where.aside)
+        if not moved_in and not tools.files.exists(f"{where.fresh}/member/snap/db"):
+            return NotDone(f"the restored data of {node.name} is incomplete")
+        return Done({"fresh": where.fresh, "aside": where.aside})
+
+    def attempt(facts: Facts, where: Places) -> None:
+        if tools.files.exists(where.fresh):
+            tools.files.move(where.fresh, f"{where.fresh}-partial-{secrets.token_hex(4)}")
+        shared = settings(facts)
+        site.etcdutl(node).restore(
+            where.snapshot,
+            where.fresh,
+            name=of(node).name,
+            initial_cluster=shared.initial_cluster,
+            peer_urls=of(node).initial_advertise_peer_urls,
+            token=shared.token,
+            bump=shared.bump,
+        )
+
+    def act(facts: Facts) -> None:
+        where = places(tools, of(node), run_id)
+        try:
+            attempt(facts, where)
+        except CommandFailed as problem:
+            if problem.exit_status is None:
+                raise
+            attempt(facts, where)  # a full disk or a killed tool: the partial directory is out of the way now
+        tools.files.sync()
+        tools.files.write(finished(where), settings(facts).token.encode())
+
+    return Step(
+        f"rollback/{node.name}/restore",
+        f"restore etcd on {node.name} beside the live data",
+        probe,
+        act,
+        changes_node=True,
+        lane=node.name,
+    )
+
+
+def swap(site: Site, node: Node, run_id: str) -> Step:
+    """Two renames: the live data aside, the restored data in its place."""
+    tools = site.on(node)
+
+    def probe(_: Facts) -> Seen:
+        where = places(tools, of(node), run_id)
+        if not tools.files.exists(where.aside):
+            return NotDone(f"the data of {node.name} is not moved aside yet")
+        if tools.files.exists(fresh_member(where)):
+            return NotDone(f"the restored data of {node.name} is not in its place yet")
+        return Done({"aside": where.aside, "live": where.live})
+
+    def fresh_member(where: Places) -> str:
+        return f"{where.fresh}/member"
+
+    def act(_: Facts) -> None:
+        where = places(tools, of(node), run_id)
+        if not tools.files.exists(fresh_member(where)):
+            raise StepFailed(f"the restored data of {node.name} is gone: {where.fresh}")
+        if not tools.files.exists(where.aside):
+            tools.files.move(where.live, where.aside)
+        inside = where.live.endswith("/member")
+        tools.files.move(fresh_member(where) if inside else where.fresh, where.live)
+        tools.files.sync()
+
+    return Step(
+        f"rollback/{node.name}/swap",
+        f"put the restored data of {node.name} in place",
+        probe,
+        act,
+        changes_node=True,
+        lane=node.name,
+    )

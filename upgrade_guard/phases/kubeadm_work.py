@@ -1,0 +1,160 @@
+"""Steps that let kubeadm work, seen through what it leaves: manifests, versions, its lock."""
+
+from __future__ import annotations
+
+from upgrade_guard.errors import StepFailed
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases.looking import until
+from upgrade_guard.phases.packages import installed_version
+from upgrade_guard.phases.site import NodeTools, Site
+from upgrade_guard.tools.static_pod import image_of
+
+VERSIONED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+"""The static pods whose image tag is the Kubernetes version."""
+
+
+def manifest_images(tools: NodeTools) -> dict[str, str]:
+    """Component to image, as the manifests on the node say now; a missing manifest is left out."""
+    images = {}
+    for component in (*VERSIONED, "etcd"):
+        path = f"{tools.settings.manifests_dir}/{component}.yaml"
+        if tools.files.exists(path):
+            images[component] = image_of(tools.files.read_text(path))
+    return images
+
+
+def behind(images: dict[str, str], target: Version) -> tuple[str, ...]:
+    """The components whose manifest is not at `target`."""
+    return tuple(c for c in VERSIONED if not images.get(c, "").endswith(f":{target}"))
+
+
+def apply(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
+    """`kubeadm upgrade apply` on the first control plane.
+
+    Done when the manifests, the answering API server and the kubeadm-config ConfigMap all say the target: kubeadm
+    writes the ConfigMap last (kubeadm: cmd/upgrade/apply.go, phase upload-config).
+    """
+    tools = site.on(node)
+
+    def probe(_: Facts) -> Seen:
+        running = _still_running(site, tools)
+        if running is not None:
+            return running
+        late = behind(manifest_images(tools), target)
+        if late:
+            return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
+        serving = tools.kubectl.server_version()
+        if serving != target:
+            return NotDone(f"the API server that {node.name} reaches still serves {serving}")
+        recorded = tools.kubectl.kubeadm_config().kubernetes_version
+        if recorded != str(target):
+            return NotDone(f"kubeadm-config still says {recorded}: kubeadm has not finished")
+        return Done({"images": manifest_images(tools)})
+
+    def act(_: Facts) -> None:
+        tools.kubeadm.upgrade_apply(
+            target, site.config.upgrade.ignore_preflight_errors, timeout=site.config.upgrade.apply_timeout
+        )
+
+    return Step(name, f"kubeadm upgrade apply {target} on {node.name}", probe, act, changes_node=True)
+
+
+def upgrade_control_plane_node(site: Site, node: Node, target: Version, name: str) -> Step:
+    """`kubeadm upgrade node` on a further control plane. Done when its manifests say the target."""
+    tools = site.on(node)
+    finished = f"{tools.settings.work_dir}/kubeadm-upgrade-node-{target}"
+
+    def probe(facts: Facts) -> Seen:
+        running = _still_running(site, tools)
+        if running is not None:
+            return running
+        late = behind(manifest_images(tools), target)
+        if late:
+            return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
+        if not _finished_in(tools, finished, facts.run_id):
+            return NotDone(f"kubeadm has not finished on {node.name}")
+        return Done({"images": manifest_images(tools)})
+
+    def act(facts: Facts) -> None:
+        tools.kubeadm.upgrade_node(
+            site.config.upgrade.ignore_preflight_errors, timeout=site.config.upgrade.apply_timeout
+        )
+        tools.files.write(finished, facts.run_id.encode())
+
+    return Step(name, f"kubeadm upgrade node on {node.name}", probe, act, changes_node=True)
+
+
+def upgrade_worker(site: Site, node: Node, target: Version, name: str) -> Step:
+    """`kubeadm upgrade node` on a worker, which rewrites kubelet's configuration and says nothing of a version.
+
+    Whether it ran cannot be seen on the node, so a note of ours is left there; running it twice is harmless.
+    """
+    tools = site.on(node)
+    finished = f"{tools.settings.work_dir}/kubeadm-upgrade-node-{target}"
+
+    def probe(facts: Facts) -> Seen:
+        running = _still_running(site, tools)
+        if running is not None:
+            return running
+        if not _finished_in(tools, finished, facts.run_id):
+            return NotDone(f"kubeadm has not finished on {node.name}")
+        return Done()
+
+    def act(facts: Facts) -> None:
+        tools.kubeadm.upgrade_node(
+            site.config.upgrade.ignore_preflight_errors, timeout=site.config.upgrade.apply_timeout
+        )
+        tools.files.write(finished, facts.run_id.encode())
+
+    return Step(name, f"kubeadm upgrade node on {node.name}", probe, act, changes_node=True, lane=node.name)
+
+
+def plan(site: Site, node: Node, target: Version, name: str) -> Step:
+    """`kubeadm upgrade plan` with the target's own kubeadm: the old one exits 0 with a misleading table (measured)."""
+    tools = site.on(node)
+
+    def probe(_: Facts) -> Seen:
+        kubeadm = tools.kubeadm.version()
+        if kubeadm != target:
+            return NotDone(f"kubeadm on {node.name} is {kubeadm}, and would print a misleading plan")
+        planned = tools.kubeadm.upgrade_plan(target, site.config.upgrade.ignore_preflight_errors)
+        if planned.kubeadm_first:
+            return NotDone("kubeadm says that it has to be updated first")
+        return Done({"components": [vars(row) for row in planned.components]})
+
+    def act(_: Facts) -> None:
+        """Nothing: kubeadm has answered."""
+
+    return Step(name, f"kubeadm upgrade plan {target} on {node.name}", probe, act)
+
+
+def _finished_in(tools: NodeTools, note: str, run_id: str) -> bool:
+    return tools.files.exists(note) and tools.files.read_text(note) == run_id
+
+
+def _still_running(site: Site, tools: NodeTools) -> Unknown | None:
+    """A kubeadm that an earlier process started and that outlived it: waited for, since two at once must not be."""
+    seen = until(
+        site.clock,
+        site.config.upgrade.apply_timeout,
+        lambda: NotDone("kubeadm is still at work") if tools.kubeadm.at_work() else Done(),
+    )
+    if isinstance(seen, Done):
+        return None
+    return Unknown(f"a kubeadm upgrade on {tools.name} has not ended")
+
+
+def ready_to_use(kubeadm_version: str | None, target: Version) -> bool:
+    """Is the installed kubeadm package that of the target?"""
+    return kubeadm_version is not None and installed_version(kubeadm_version) == target
+
+
+def refuse_unfinished(tools: NodeTools) -> None:
+    """Raises StepFailed while kubeadm is at work on the node: nothing may be put back under its hands."""
+    if tools.kubeadm.at_work():
+        raise StepFailed(
+            f"kubeadm is still at work on {tools.name}",
+            hint=f"wait for it or end it on {tools.name} (pgrep -a kubeadm), then: upgrade-guard resume",
+        )

@@ -1,0 +1,90 @@
+"""Steps that only look, and waits that end as soon as the world is as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from upgrade_guard.errors import CommandFailed, HostUnreachable, StepFailed, UnexpectedOutput
+from upgrade_guard.model.clock import Clock
+from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
+
+PACE = 0.5
+"""Seconds between two looks of a wait: a look costs a few processes, an operator waits for the answer."""
+
+
+def observation(
+    name: str, summary: str, look: Callable[[Facts], Seen], *, lasting: bool = False, lane: str = ""
+) -> Step:
+    """A step that has nothing to do: either the world is right, or the step fails with what it saw."""
+
+    def nothing(facts: Facts) -> None:
+        """Looking is all there is."""
+
+    return Step(name, summary, probe=look, act=nothing, lasting=lasting, lane=lane)
+
+
+def waiting(
+    name: str,
+    summary: str,
+    look: Callable[[Facts], Seen],
+    *,
+    clock: Clock,
+    timeout: float,
+    lasting: bool = False,
+    lane: str = "",
+) -> Step:
+    """A step whose act is to wait, at most `timeout` seconds, until its probe is Done."""
+
+    def wait(facts: Facts) -> None:
+        until(clock, timeout, lambda: look(facts))
+
+    return Step(name, summary, probe=patiently(look), act=wait, lasting=lasting, lane=lane)
+
+
+def until(clock: Clock, timeout: float, look: Callable[[], Seen]) -> Seen:
+    """Look until Done or until `timeout` seconds have passed; what was seen last is returned.
+
+    A component that restarts answers with errors for a while: a look that fails is one more "not yet".
+    """
+    deadline = clock.monotonic() + timeout
+    patient = patiently(lambda _: look())
+    nothing = Facts(run_id="")
+    while True:
+        seen = patient(nothing)
+        if isinstance(seen, Done) or clock.monotonic() >= deadline:
+            return seen
+        clock.pause(PACE)
+
+
+def patiently(look: Callable[[Facts], Seen]) -> Callable[[Facts], Seen]:
+    """The same look, with a failing command told as "not yet": what is restarting answers with errors for a while."""
+
+    def probe(facts: Facts) -> Seen:
+        try:
+            return look(facts)
+        except HostUnreachable:
+            raise
+        except (CommandFailed, UnexpectedOutput) as problem:
+            return NotDone(problem.message)
+
+    return probe
+
+
+def all_of(*parts: Seen) -> Seen:
+    """The first that is not Done decides; otherwise Done with every result and record together."""
+    for part in parts:
+        if not isinstance(part, Done):
+            return part
+    done = [part for part in parts if isinstance(part, Done)]
+    return Done(
+        result={key: value for part in done for key, value in part.result.items()},
+        records=tuple(record for part in done for record in part.records),
+    )
+
+
+def required(seen: Seen, what: str) -> Done:
+    """Done, or StepFailed that says what was seen instead."""
+    if isinstance(seen, Done):
+        return seen
+    why = seen.why if isinstance(seen, NotDone | Unknown) else ""
+    raise StepFailed(f"{what}: {why}")

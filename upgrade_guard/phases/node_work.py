@@ -1,0 +1,125 @@
+"""What every node goes through after kubeadm: drain, kubelet and kubectl, restart, uncordon."""
+
+from __future__ import annotations
+
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases.looking import patiently, required, until
+from upgrade_guard.phases.packages import install
+from upgrade_guard.phases.site import Site
+
+
+def renew_kubelet(
+    site: Site, cluster: Cluster, node: Node, target: Version, prefix: str, lane: str
+) -> tuple[Step, ...]:
+    """Drain, install, restart, wait, uncordon: in the order of kubeadm's documentation (upgrading-linux-nodes)."""
+    return (
+        drain(site, cluster, node, f"{prefix}/drain", lane),
+        install(site, node, f"{prefix}/kubelet-packages", target, ("kubelet", "kubectl"), lane=lane),
+        restart_kubelet(site, cluster, node, target, f"{prefix}/kubelet-restart", lane),
+        uncordon(site, cluster, node, f"{prefix}/uncordon", lane),
+    )
+
+
+def drain(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Step:
+    """Evict what can be evicted. Done when the node is cordoned and only pods that drain leaves alone remain."""
+
+    def probe(_: Facts) -> Seen:
+        kubectl = site.any_api(cluster)
+        rows = {row.name: row for row in kubectl.nodes()}
+        if not rows[node.name].unschedulable:
+            return NotDone(f"{node.name} still takes new pods")
+        left = [
+            f"{pod.namespace}/{pod.name}"
+            for pod in kubectl.pods()
+            if pod.node == node.name and not pod.mirror and pod.owner_kind != "DaemonSet" and pod.phase in _ALIVE
+        ]
+        if left:
+            return NotDone(f"{len(left)} pods are still on {node.name}: {', '.join(left[:3])}")
+        return Done()
+
+    def act(_: Facts) -> None:
+        site.any_api(cluster).drain(node.name, timeout=site.config.upgrade.drain_timeout)
+
+    return Step(name, f"drain {node.name}", patiently(probe), act, changes_node=True, lane=lane)
+
+
+_ALIVE = ("Running", "Pending", "Unknown")
+
+
+def restart_kubelet(site: Site, cluster: Cluster, node: Node, target: Version, name: str, lane: str) -> Step:
+    """daemon-reload (the package changed the unit), restart, and wait until the node is Ready at the target."""
+    tools = site.on(node)
+
+    def probe(_: Facts) -> Seen:
+        return kubelet_at(site, cluster, node, target)
+
+    def act(_: Facts) -> None:
+        tools.systemctl.daemon_reload()
+        tools.systemctl.restart(tools.settings.kubelet_unit)
+        until(site.clock, site.config.upgrade.ready_timeout, lambda: kubelet_at(site, cluster, node, target))
+
+    return Step(
+        name, f"restart kubelet on {node.name} at {target}", patiently(probe), act, changes_node=True, lane=lane
+    )
+
+
+def kubelet_at(site: Site, cluster: Cluster, node: Node, target: Version) -> Seen:
+    """Is the node Ready, with a kubelet of that version?"""
+    row = {row.name: row for row in site.any_api(cluster).nodes()}.get(node.name)
+    if row is None:
+        return NotDone(f"the API knows no node {node.name}")
+    if row.kubelet_version != str(target):
+        return NotDone(f"the kubelet of {node.name} reports {row.kubelet_version}")
+    if not row.ready:
+        return NotDone(f"{node.name} is not Ready: {row.ready_reason}")
+    return Done({"kubelet": row.kubelet_version})
+
+
+def uncordon(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Step:
+    """Take pods again, unless the node was cordoned before we came."""
+
+    def probe(_: Facts) -> Seen:
+        row = {row.name: row for row in site.any_api(cluster).nodes()}.get(node.name)
+        if row is None:
+            return NotDone(f"the API knows no node {node.name}")
+        if row.unschedulable and not node.unschedulable:
+            return NotDone(f"{node.name} takes no new pods")
+        return Done({"cordoned_before": node.unschedulable})
+
+    def act(_: Facts) -> None:
+        site.any_api(cluster).uncordon(node.name)
+
+    return Step(name, f"uncordon {node.name}", patiently(probe), act, changes_node=True, lane=lane)
+
+
+def settled(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
+    """The control plane of this node works again, before the next one is touched (talos#14227).
+
+    Every etcd member healthy, no alarm, the API ready, and the mirror pods of this node Running and Ready.
+    """
+
+    def look() -> Seen:
+        etcdctl = site.etcdctl(node)
+        sick = [member.endpoint for member in etcdctl.endpoint_health(cluster=True) if not member.healthy]
+        if sick:
+            return NotDone(f"etcd is not healthy at {', '.join(sick)}")
+        kubectl = site.on(node).kubectl
+        if not kubectl.ready():
+            return NotDone("the API server is not ready")
+        pods = {pod.name: pod for pod in kubectl.pods() if pod.namespace == "kube-system" and pod.node == node.name}
+        for component in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+            pod = pods.get(f"{component}-{node.name}")
+            if pod is None or not pod.ready:
+                return NotDone(f"{component} on {node.name} is not Ready")
+        return Done()
+
+    def probe(_: Facts) -> Seen:
+        return patiently(lambda _facts: look())(_)
+
+    def act(_: Facts) -> None:
+        seen = until(site.clock, site.config.upgrade.ready_timeout, look)
+        required(seen, f"the control plane of {node.name} does not settle at {target}")
+
+    return Step(name, f"wait until the control plane of {node.name} works", probe, act, lasting=False)

@@ -1,0 +1,123 @@
+"""The workers: each a lane of its own, put back by itself when it fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.codec import from_json, to_json
+from upgrade_guard.model.run import Event
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases import kubeadm_work, node_work, packages
+from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.snapshot import sha256_of
+from upgrade_guard.vault import node_files
+from upgrade_guard.vault.bundle import NodeFiles
+
+
+def nodes(site: Site, cluster: Cluster, target: Version, run_id: str) -> Phase:
+    """From control-plane-upgraded to nodes-upgraded, `max_unavailable` workers at a time."""
+    answer = site.config.upgrade.on_node_failure
+
+    def amends(lane: str) -> tuple[Step, ...]:
+        return put_worker_back(site, cluster, cluster.node(lane), run_id) if answer == "rollback-node" else ()
+
+    return Phase(
+        "nodes",
+        "Workers",
+        steps=tuple(step for node in cluster.workers for step in worker(site, cluster, node, target)),
+        event=Event.NODES_CHANGED,
+        at_once=site.config.upgrade.max_unavailable,
+        amends=None if answer == "rollback-cluster" else amends,
+    )
+
+
+def worker(site: Site, cluster: Cluster, node: Node, target: Version) -> tuple[Step, ...]:
+    """One worker, in the order of kubeadm's documentation; its way back is saved first."""
+    old = Version.parse(cluster.version)
+    prefix = f"nodes/{node.name}"
+    return (
+        save_files(site, node, f"{prefix}/save-files"),
+        packages.point_source(site, node, f"{prefix}/package-source", old, target, lane=node.name),
+        packages.install(site, node, f"{prefix}/kubeadm", target, ("kubeadm",), lane=node.name),
+        kubeadm_work.upgrade_worker(site, node, target, f"{prefix}/upgrade-node"),
+        *node_work.renew_kubelet(site, cluster, node, target, prefix, lane=node.name),
+    )
+
+
+def archive_of(site: Site, run_id: str, node: str) -> Path:
+    """Where the files of a worker are kept: beside the bundles, because the bundle was published before it was touched."""
+    return site.vault.path / f"workers-{run_id}" / f"files-{node}.tar.gz"
+
+
+def listing_of(site: Site, run_id: str, node: str) -> NodeFiles:
+    """What was on that worker before it was touched."""
+    written = json.loads(archive_of(site, run_id, node).with_suffix(".json").read_text())
+    return from_json(NodeFiles, written["listing"])
+
+
+def save_files(site: Site, node: Node, name: str) -> Step:
+    """The files of a worker that its upgrade changes."""
+
+    def probe(facts: Facts) -> Seen:
+        archive = archive_of(site, facts.run_id, node.name)
+        written = archive.with_suffix(".json")
+        if not written.exists():
+            return NotDone(f"the files of {node.name} are not saved yet")
+        digest = json.loads(written.read_text())["sha256"]
+        if not archive.exists() or sha256_of(archive) != digest:
+            return NotDone(f"the archive of {node.name} is not the one that was written")
+        return Done({"archive": str(archive), "sha256": digest})
+
+    def act(facts: Facts) -> None:
+        tools = site.on(node)
+        archive = archive_of(site, facts.run_id, node.name)
+        archive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        archive.with_suffix(".json").unlink(missing_ok=True)
+        listing = node_files.capture(tools.files, node, tools.settings, archive)
+        written = archive.with_suffix(".json")
+        written.touch(mode=0o600)
+        written.write_text(json.dumps({"sha256": sha256_of(archive), "listing": to_json(listing)}))
+
+    return Step(name, f"save the files of {node.name}", probe, act, lane=node.name)
+
+
+def put_worker_back(site: Site, cluster: Cluster, node: Node, run_id: str) -> tuple[Step, ...]:
+    """A worker as it was: files, packages, kubelet, and taking pods again.
+
+    Nothing here is lasting: a worker may fail twice in one run.
+    """
+    if not archive_of(site, run_id, node.name).with_suffix(".json").exists():
+        return ()
+    prefix = f"nodes/{node.name}/put-back"
+    before = Version.parse(node.kubelet_version)
+    steps = (
+        files_back(site, node, f"{prefix}/files"),
+        packages.put_back(site, node, f"{prefix}/packages", None, lane=node.name),
+        node_work.restart_kubelet(site, cluster, node, before, f"{prefix}/kubelet-restart", node.name),
+        node_work.uncordon(site, cluster, node, f"{prefix}/uncordon", node.name),
+    )
+    return tuple(replace(step, lasting=False) for step in steps)
+
+
+def files_back(site: Site, node: Node, name: str) -> Step:
+    """The saved files of a worker, what was added since moved aside."""
+    tools = site.on(node)
+
+    def probe(facts: Facts) -> Seen:
+        left = node_files.differences(tools.files, listing_of(site, facts.run_id, node.name))
+        if left:
+            return NotDone(f"{len(left)} files of {node.name} differ, first {left[0].path} ({left[0].kind})")
+        return Done()
+
+    def act(facts: Facts) -> None:
+        kubeadm_work.refuse_unfinished(tools)
+        aside = f"{tools.settings.work_dir}/aside-{facts.run_id}"
+        listing, archive = listing_of(site, facts.run_id, node.name), archive_of(site, facts.run_id, node.name)
+        for manifests in (False, True):
+            node_files.put_back(tools.files, listing, archive, aside, manifests=manifests)
+
+    return Step(name, f"put the files of {node.name} back", probe, act, changes_node=True, lane=node.name)

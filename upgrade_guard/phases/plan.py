@@ -1,0 +1,57 @@
+"""The target's kubeadm on the first control plane, its plan, and a person's yes."""
+
+from __future__ import annotations
+
+from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.run import ApprovalRecord, Event
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases import kubeadm_work, packages
+from upgrade_guard.phases.approval import Approve
+from upgrade_guard.phases.site import Site
+
+
+def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Phase:
+    """From copied to planned. The gate stands before its first step, which changes the package source."""
+    first = cluster.control_planes[0]
+    old = Version.parse(cluster.version)
+    prefix = f"plan/{first.name}"
+    return Phase(
+        "plan",
+        "Plan",
+        steps=(
+            packages.point_source(site, first, f"{prefix}/package-source", old, target),
+            packages.install(site, first, f"{prefix}/kubeadm", target, ("kubeadm",)),
+            packages.available(site, first, f"{prefix}/packages-available", target),
+            kubeadm_work.plan(site, first, target, "plan/kubeadm-plan"),
+            approval(cluster, target, approve),
+        ),
+        event=Event.PLAN_APPROVED,
+    )
+
+
+def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:
+    """A person, or the flag a person gave, says yes to the plan that was shown."""
+    given: list[ApprovalRecord] = []
+
+    def probe(_: Facts) -> Seen:
+        if given:
+            return Done({"by": given[-1].by, "how": given[-1].how}, records=(given[-1],))
+        return NotDone("the plan is not approved yet")
+
+    def act(facts: Facts) -> None:
+        subject = f"Upgrade cluster {cluster.name} from {cluster.version} to {target}?"
+        given.append(approve(subject, shown(facts, cluster), "plan/approve"))
+
+    return Step("plan/approve", "approve the plan", probe, act)
+
+
+def shown(facts: Facts, cluster: Cluster) -> str:
+    """kubeadm's table and what add-ons need, as an operator reads it before the yes."""
+    rows = facts.of("plan/kubeadm-plan")["components"]
+    width = max((len(f"{row['component']} {row['node']}") for row in rows), default=0)
+    lines = [
+        f"  {(row['component'] + ' ' + row['node']).ljust(width)}  {row['current']} -> {row['target']}" for row in rows
+    ]
+    lines += [f"  {addon.name}: {addon.advice}" for addon in cluster.addons if addon.advice]
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""Prove the snapshot: restore it here, start a real etcd on it, compare. Only that opens the gate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from upgrade_guard.errors import EvidenceLost
+from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.codec import from_json, to_json
+from upgrade_guard.model.etcd import MemberHash
+from upgrade_guard.model.run import Event, ProofRecord
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.snapshot import bundle_of
+from upgrade_guard.vault.proof import Expected, LocalEtcdTools, Proof, prove
+
+
+def proof(site: Site, cluster: Cluster) -> Phase:
+    """From snapshotted to verified."""
+    return Phase("prove", "Proof", (prove_snapshot(site, cluster),), event=Event.SNAPSHOT_PROVEN)
+
+
+def prove_snapshot(site: Site, cluster: Cluster) -> Step:
+    """All levels of the proof; the written verdict is what the probe believes."""
+
+    def verdict_path(bundle: str) -> Path:
+        return Path(site.config.state_dir) / "proofs" / f"{bundle}.json"
+
+    def probe(facts: Facts) -> Seen:
+        bundle = bundle_of(site, facts)
+        path = verdict_path(bundle.name)
+        if not path.exists():
+            return NotDone("the snapshot is not proven yet")
+        verdict = from_json(Proof, json.loads(path.read_text()))
+        if verdict.snapshot_sha256 != bundle.snapshot_sha256 or not verdict.ok:
+            return NotDone("the verdict belongs to another snapshot")
+        levels = {level.name: to_json(level) for level in verdict.levels}
+        return Done(
+            {
+                "restore_seconds": verdict.restore_seconds,
+                "revision": verdict.revision,
+                "hashkv": verdict.hashkv,
+                "proven_at": verdict.proven_at.isoformat(),
+            },
+            records=(
+                ProofRecord(
+                    bundle=bundle.name,
+                    snapshot_sha256=verdict.snapshot_sha256,
+                    ok=verdict.ok,
+                    revision=verdict.revision,
+                    hashkv=verdict.hashkv,
+                    restore_seconds=verdict.restore_seconds,
+                    proven_at=verdict.proven_at,
+                    levels=levels,
+                ),
+            ),
+        )
+
+    def act(facts: Facts) -> None:
+        bundle = bundle_of(site, facts)
+        notes = facts.of("snapshot/save")
+        live = from_json(MemberHash, notes["live_hash"])
+        image = cluster.node(notes["source"]).etcd
+        assert image is not None  # noqa: S101 - the source of a snapshot runs etcd
+        found = site.local_etcd_tools(image.image)
+        verdict = prove(
+            bundle,
+            expected=Expected(
+                revision_at_least=notes["at_least"],
+                cluster_id=notes["cluster_id"],
+                live_hash=lambda revision: live if live.revision in (0, revision) else None,
+            ),
+            tools=LocalEtcdTools(Path(found.etcd), Path(found.etcdctl), Path(found.etcdutl) if found.etcdutl else None),
+            host=site.here,
+            scratch=Path(site.config.state_dir) / "scratch",
+            clock=site.clock,
+            progress=lambda text: site.transcript.output("here", f"proof: {text}\n"),
+        )
+        if not verdict.ok:
+            why = "etcd compacted while the snapshot was taken" if verdict.retake else verdict.message
+            raise EvidenceLost(f"the snapshot is not proven: {why}", hint="take a new snapshot: upgrade-guard resume")
+        path = verdict_path(bundle.name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(json.dumps(to_json(verdict)))
+        path.chmod(0o600)
+
+    return Step("prove/snapshot", "prove the snapshot by restoring it", probe, act)

@@ -1,0 +1,138 @@
+"""Bring every control plane to rest, and prove it: stopping kubelet stops no container (measured).
+
+An etcd that still runs keeps serving a data directory that was moved away, and what it takes is lost without an error.
+"""
+
+from __future__ import annotations
+
+from upgrade_guard.errors import StepFailed
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.kubeadm_work import refuse_unfinished
+from upgrade_guard.phases.looking import observation, until
+from upgrade_guard.phases.site import NodeTools, Site
+
+API = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+COMPONENTS = (*API, "etcd")
+
+GRACE = 3
+"""Seconds between SIGTERM and SIGKILL. Neither an API server nor an etcd without peers is sure to end sooner than in
+thirty; both came back clean after SIGKILL (measured)."""
+
+STOP_TIMEOUT = 60.0
+
+
+def stopped_manifests(tools: NodeTools, run_id: str) -> str:
+    """Where the manifests are kept while the control plane rests: on the same file system, not in manifests/."""
+    return f"{tools.settings.kubernetes_dir}/upgrade-guard-stopped-{run_id}"
+
+
+def quiesce(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
+    """First every API server, then every etcd: all before any is restored (kubernetes.io, configure-upgrade-etcd)."""
+    planes = cluster.control_planes
+    return (
+        Phase(
+            "rollback-stop-api",
+            "Stop the API",
+            tuple(step for node in planes for step in (hold_kubelet(site, node), stop(site, node, API, "api", run_id))),
+            at_once=len(planes),
+        ),
+        Phase(
+            "rollback-stop-etcd",
+            "Stop etcd",
+            tuple(stop(site, node, ("etcd",), "etcd", run_id) for node in planes),
+            at_once=len(planes),
+        ),
+        Phase("rollback-at-rest", "At rest", (at_rest(site, cluster),)),
+    )
+
+
+def hold_kubelet(site: Site, node: Node) -> Step:
+    """Stop kubelet, so that nothing starts again what is stopped next."""
+    tools = site.on(node)
+    unit = tools.settings.kubelet_unit
+
+    def probe(_: Facts) -> Seen:
+        if tools.systemctl.is_active(unit):
+            return NotDone(f"kubelet on {node.name} is running")
+        return Done()
+
+    def act(_: Facts) -> None:
+        refuse_unfinished(tools)
+        tools.systemctl.stop(unit)
+
+    return Step(
+        f"rollback/{node.name}/stop-kubelet",
+        f"stop kubelet on {node.name}",
+        probe,
+        act,
+        changes_node=True,
+        lane=node.name,
+    )
+
+
+def running(tools: NodeTools, components: tuple[str, ...]) -> dict[str, str]:
+    """Container id to component, for those of `components` that run on the node."""
+    return {one.id: one.name for one in tools.containers.all() if one.running and one.name in components}
+
+
+def stop(site: Site, node: Node, components: tuple[str, ...], what: str, run_id: str) -> Step:
+    """Take the manifests out of kubelet's sight and stop the containers."""
+    tools = site.on(node)
+    aside = stopped_manifests(tools, run_id)
+
+    def probe(_: Facts) -> Seen:
+        seen = [c for c in components if tools.files.exists(f"{tools.settings.manifests_dir}/{c}.yaml")]
+        if seen:
+            return NotDone(f"{', '.join(seen)} of {node.name} is still in manifests/")
+        alive = running(tools, components)
+        if alive:
+            return NotDone(f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs")
+        return Done()
+
+    def act(_: Facts) -> None:
+        tools.files.make_dir(aside)
+        for component in components:
+            manifest = f"{tools.settings.manifests_dir}/{component}.yaml"
+            if tools.files.exists(manifest):
+                tools.files.move(manifest, f"{aside}/{component}.yaml")
+        alive = running(tools, components)
+        if alive:
+            tools.containers.stop(tuple(alive), GRACE)
+        seen = until(site.clock, STOP_TIMEOUT, lambda: probe(Facts(run_id)))
+        if not isinstance(seen, Done):
+            raise StepFailed(
+                f"{', '.join(components)} on {node.name} does not stop",
+                hint=f"stop it on {node.name} (crictl ps, crictl stop ID), then: upgrade-guard resume",
+            )
+
+    return Step(
+        f"rollback/{node.name}/stop-{what}",
+        f"stop {', '.join(components)} on {node.name}",
+        probe,
+        act,
+        changes_node=True,
+        lane=node.name,
+    )
+
+
+def at_rest(site: Site, cluster: Cluster) -> Step:
+    """Nothing of any control plane runs, and no process holds any etcd database: its file lock is free.
+
+    The lock belongs to the file and not to its name, so it also tells of an etcd whose directory was moved.
+    """
+
+    def look(_: Facts) -> Seen:
+        for node in cluster.control_planes:
+            tools = site.on(node)
+            alive = running(tools, COMPONENTS)
+            if alive:
+                return NotDone(f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs")
+            if node.etcd is None:
+                continue
+            database = f"{node.etcd.data_dir}/member/snap/db"
+            if tools.files.exists(database) and tools.files.flock_held(database):
+                return NotDone(f"a process on {node.name} still holds {database}")
+        return Done({"at_rest": [node.name for node in cluster.control_planes]})
+
+    return observation("rollback/at-rest", "prove that every control plane is at rest", look, lasting=True)

@@ -1,0 +1,239 @@
+"""Save etcd and the node files that belong to it, as one bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from upgrade_guard import __version__
+from upgrade_guard.errors import EvidenceLost, Refused, StepFailed
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.codec import from_json, to_json
+from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
+from upgrade_guard.model.run import Event, SnapshotRecord
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.site import Site
+from upgrade_guard.vault import node_files
+from upgrade_guard.vault.bundle import Bundle, BundleManifest, NodeFiles, bundle_name
+from upgrade_guard.vault.trailer import check_trailer
+
+SAVE_TIMEOUT = 1800.0
+"""Seconds for one snapshot: 8 GiB, the largest database etcd suggests, at 5 MB/s."""
+
+
+def snapshot(site: Site, cluster: Cluster) -> Phase:
+    """From inspected to snapshotted: etcd, the node files, published together."""
+    return Phase(
+        "snapshot",
+        "Snapshot",
+        steps=(
+            save_etcd(site, cluster),
+            *(save_files(site, node) for node in cluster.control_planes),
+            publish(site, cluster),
+        ),
+        event=Event.SNAPSHOT_TAKEN,
+        at_once=1,
+    )
+
+
+def healthiest(site: Site, cluster: Cluster) -> tuple[Node, MemberStatus]:
+    """The control plane to take the snapshot from: the leader, which lags behind nobody (etcd docs, upgrade_3_6)."""
+    member_names = {}
+    statuses: tuple[MemberStatus, ...] = ()
+    for node in cluster.control_planes:
+        etcdctl = site.etcdctl(node)
+        statuses = etcdctl.endpoint_status(cluster=True)
+        member_names = {member.id: member.name for member in etcdctl.member_list()}
+        break
+    for status in statuses:
+        if status.is_leader:
+            for node in cluster.control_planes:
+                if node.etcd is not None and node.etcd.name == member_names.get(status.member_id):
+                    return node, status
+    raise StepFailed(
+        "etcd has no leader among the control planes of this cluster",
+        hint="look at the members: upgrade-guard check",
+    )
+
+
+def save_etcd(site: Site, cluster: Cluster) -> Step:
+    """A snapshot from the leader, on this machine, equal to what etcdctl wrote on the node."""
+
+    def notes_path(run_id: str) -> Path:
+        return site.vault.staging(run_id) / "snapshot.json"
+
+    def probe(facts: Facts) -> Seen:
+        staging = site.vault.staging(facts.run_id)
+        if not notes_path(facts.run_id).exists():
+            return NotDone("no snapshot of this run yet")
+        notes = json.loads(notes_path(facts.run_id).read_text())
+        problems = check_trailer(staging / "snapshot.db")
+        if problems:
+            return NotDone(f"the snapshot is not intact: {problems[0]}")
+        if sha256_of(staging / "snapshot.db") != notes["sha256"]:
+            return NotDone("the snapshot on this machine is not the one that etcdctl wrote")
+        return Done(notes)
+
+    def act(facts: Facts) -> None:
+        notes_path(facts.run_id).unlink(missing_ok=True)
+        node, status = healthiest(site, cluster)
+        tools, etcdctl = site.on(node), site.etcdctl(node)
+        directory = f"{tools.settings.work_dir}/snapshots"
+        remote = f"{directory}/{facts.run_id}.db"
+        local = site.vault.staging(facts.run_id) / "snapshot.db"
+        tools.files.make_dir(directory)
+        at_least = etcdctl.revision()
+        taken_at = site.clock.now()
+        etcdctl.snapshot_save(remote, timeout=SAVE_TIMEOUT)
+        digest = tools.files.sha256(remote)[remote]
+        tools.files.fetch(remote, local)
+        tools.files.remove_own(remote)
+        local.chmod(0o600)
+        problems = check_trailer(local)
+        if problems:
+            raise StepFailed(
+                f"the snapshot from {node.name} is damaged: {'; '.join(problems)}",
+                hint="take it again: upgrade-guard resume",
+            )
+        saved = site.local_etcdutl(node).snapshot_status(str(local))
+        # Read at once: the API server compacts every five minutes, and only equal compact revisions can be compared.
+        live = etcdctl.hashkv(saved.revision)[0]
+        if sha256_of(local) != digest:
+            raise StepFailed(
+                f"the snapshot changed on its way from {node.name}: SHA-256 {sha256_of(local)[:16]} here, "
+                f"{digest[:16]} there",
+                hint="take it again: upgrade-guard resume",
+            )
+        notes: dict[str, Any] = {
+            "source": node.name,
+            "sha256": digest,
+            "size": local.stat().st_size,
+            "taken_at": taken_at.isoformat(),
+            "at_least": at_least,
+            "revision": saved.revision,
+            "hash": saved.hash,
+            "live_hash": to_json(live),
+            "cluster_id": str(status.cluster_id),
+            "etcd_version": status.version,
+            "members": [to_json(member) for member in etcdctl.member_list()],
+        }
+        notes_path(facts.run_id).write_text(json.dumps(notes))
+
+    return Step("snapshot/save", "save an etcd snapshot from the leader", probe, act)
+
+
+def save_files(site: Site, node: Node) -> Step:
+    """The files of one control plane that belong to the same instant as the snapshot (DOMAIN: files and etcd together)."""
+
+    def listing_path(run_id: str) -> Path:
+        return site.vault.staging(run_id) / f"files-{node.name}.json"
+
+    def archive(run_id: str) -> Path:
+        return site.vault.staging(run_id) / f"files-{node.name}.tar.gz"
+
+    def probe(facts: Facts) -> Seen:
+        if not listing_path(facts.run_id).exists():
+            return NotDone(f"the files of {node.name} are not saved yet")
+        written = json.loads(listing_path(facts.run_id).read_text())
+        if not archive(facts.run_id).exists() or sha256_of(archive(facts.run_id)) != written["sha256"]:
+            return NotDone(f"the archive of {node.name} is not the one that was written")
+        return Done({"sha256": written["sha256"], "files": len(written["listing"]["present"])})
+
+    def act(facts: Facts) -> None:
+        tools = site.on(node)
+        listing_path(facts.run_id).unlink(missing_ok=True)
+        tools.files.write(run_marker(tools.settings.work_dir, facts.run_id), b"")
+        listing = node_files.capture(tools.files, node, tools.settings, archive(facts.run_id))
+        written = {"sha256": sha256_of(archive(facts.run_id)), "listing": to_json(listing)}
+        listing_path(facts.run_id).write_text(json.dumps(written))
+
+    return Step(f"snapshot/files/{node.name}", f"save the control-plane files of {node.name}", probe, act)
+
+
+def run_marker(work_dir: str, run_id: str) -> str:
+    """An empty file of ours on a node, as old as the run's copy of the node's files: what is newer came after it."""
+    return f"{work_dir}/run-{run_id}"
+
+
+def publish(site: Site, cluster: Cluster) -> Step:
+    """One directory, complete or absent: the bundle."""
+
+    def name(facts: Facts) -> str:
+        return bundle_name(cluster.name, datetime.fromisoformat(facts.of("snapshot/save")["taken_at"]), facts.run_id)
+
+    def probe(facts: Facts) -> Seen:
+        if name(facts) not in {bundle.name for bundle in site.vault.bundles()}:
+            return NotDone("the bundle is not published yet")
+        bundle = site.vault.bundle(name(facts))
+        notes = facts.of("snapshot/save")
+        return Done(
+            {"bundle": bundle.name, "path": str(bundle.path), "size": notes["size"], "revision": notes["revision"]},
+            records=(
+                SnapshotRecord(
+                    bundle=bundle.name,
+                    path=str(bundle.path),
+                    snapshot_sha256=notes["sha256"],
+                    manifest_sha256=bundle.manifest_sha256,
+                    size=notes["size"],
+                    revision=notes["revision"],
+                    cluster_id=notes["cluster_id"],
+                    taken_at=datetime.fromisoformat(notes["taken_at"]),
+                ),
+            ),
+        )
+
+    def act(facts: Facts) -> None:
+        staging = site.vault.staging(facts.run_id)
+        manifest = bundle_manifest(site, cluster, facts, staging)
+        for note in staging.glob("*.json"):
+            note.unlink()
+        site.vault.publish(staging, manifest, name(facts))
+
+    return Step("snapshot/publish", "publish the bundle", probe, act)
+
+
+def bundle_manifest(site: Site, cluster: Cluster, facts: Facts, staging: Path) -> BundleManifest:
+    """What the bundle says of itself; the vault adds the digests of the files."""
+    notes = facts.of("snapshot/save")
+    listings = {
+        node.name: from_json(NodeFiles, json.loads((staging / f"files-{node.name}.json").read_text())["listing"])
+        for node in cluster.control_planes
+    }
+    return BundleManifest(
+        cluster=cluster.name,
+        run_id=facts.run_id,
+        taken_at=datetime.fromisoformat(notes["taken_at"]),
+        revision=notes["revision"],
+        hash=notes["hash"],
+        cluster_id=notes["cluster_id"],
+        members=tuple(from_json(Member, member) for member in notes["members"]),
+        etcd_version=notes["etcd_version"],
+        kubernetes_version=cluster.version,
+        source_member=notes["source"],
+        hashkv=from_json(MemberHash, notes["live_hash"]),
+        node_files=listings,
+        host=socket.gethostname(),
+        tool_version=__version__,
+    )
+
+
+def bundle_of(site: Site, facts: Facts) -> Bundle:
+    """The bundle of this run. Raises EvidenceLost when it is no longer in the vault or cannot be read."""
+    name = facts.of("snapshot/publish")["bundle"]
+    try:
+        return site.vault.bundle(name)
+    except Refused as problem:
+        raise EvidenceLost(
+            f"the bundle {name} cannot be used any more: {problem.message}",
+            hint="take a new snapshot: upgrade-guard resume",
+        ) from problem
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a local file, in constant memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

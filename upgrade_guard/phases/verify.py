@@ -1,0 +1,88 @@
+"""The cluster against its baseline: after an upgrade at the target, after a rollback as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from upgrade_guard.checks import baseline
+from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.codec import from_json
+from upgrade_guard.model.finding import Severity
+from upgrade_guard.model.run import Event
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases.canary import canary
+from upgrade_guard.phases.looking import waiting
+from upgrade_guard.phases.site import Site
+
+
+def verify(site: Site, cluster: Cluster, target: Version) -> Phase:
+    """From nodes-upgraded to completed."""
+    pause = site.config.upgrade.on_verify_failure == "pause"
+    return Phase(
+        "verify",
+        "Verification",
+        steps=comparison(site, cluster, {node.name: target for node in cluster.nodes}, target, "verify"),
+        event=Event.UPGRADE_CONFIRMED,
+        amends=(lambda _lane: ()) if pause else None,
+    )
+
+
+def comparison(
+    site: Site, cluster: Cluster, versions: Mapping[str, Version], serving: Version, prefix: str
+) -> tuple[Step, ...]:
+    """etcd sound, every node Ready at its version, workloads as in the baseline, and the canary."""
+    timeout = site.config.upgrade.ready_timeout
+
+    def etcd(_: Facts) -> Seen:
+        etcdctl = site.etcdctl(cluster.control_planes[0])
+        sick = [member.endpoint for member in etcdctl.endpoint_health(cluster=True) if not member.healthy]
+        if sick:
+            return NotDone(f"etcd is not healthy at {', '.join(sick)}")
+        alarms = etcdctl.alarms()
+        if alarms:
+            return NotDone(f"etcd has the alarm {alarms[0].kind}")
+        members = etcdctl.endpoint_status(cluster=True)
+        if len(members) != len(cluster.control_planes):
+            return NotDone(f"{len(members)} of {len(cluster.control_planes)} etcd members answer")
+        return Done({"members": len(members), "revision": max(member.revision for member in members)})
+
+    def nodes(_: Facts) -> Seen:
+        kubectl = site.any_api(cluster)
+        served = kubectl.server_version()
+        if served != serving:
+            return NotDone(f"the API server is {served}")
+        rows = {row.name: row for row in kubectl.nodes()}
+        for node in cluster.nodes:
+            row = rows.get(node.name)
+            if row is None:
+                return NotDone(f"{node.name} is missing")
+            if row.kubelet_version != str(versions[node.name]):
+                return NotDone(f"the kubelet of {node.name} is {row.kubelet_version}")
+            if not row.ready:
+                return NotDone(f"{node.name} is not Ready: {row.ready_reason}")
+            if row.unschedulable and not node.unschedulable:
+                return NotDone(f"{node.name} takes no new pods")
+        return Done({"nodes": {node.name: str(versions[node.name]) for node in cluster.nodes}})
+
+    def workloads(facts: Facts) -> Seen:
+        before = from_json(baseline.Baseline, facts.of("inspect/baseline"))
+        findings = baseline.compare(before, baseline.capture(site.any_api(cluster)), serving)
+        wrong = [one.message for one in findings if one.severity is Severity.BLOCKING]
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            return NotDone(f"{wrong[0]}{more}")
+        return Done({"differences": [one.message for one in findings if one.severity is Severity.WARNING]})
+
+    return (
+        waiting(f"{prefix}/etcd", "see that etcd is sound", etcd, clock=site.clock, timeout=timeout),
+        waiting(f"{prefix}/nodes", "see every node Ready at its version", nodes, clock=site.clock, timeout=timeout),
+        waiting(
+            f"{prefix}/workloads",
+            "compare workloads with the baseline",
+            workloads,
+            clock=site.clock,
+            timeout=timeout,
+        ),
+        canary(site, cluster, f"{prefix}/canary"),
+    )

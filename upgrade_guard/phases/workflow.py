@@ -1,0 +1,147 @@
+"""An upgrade as the engine sees it: which phases lead on from a state, and what the gate is shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from upgrade_guard.errors import GuardError, HostUnreachable
+from upgrade_guard.model.evidence import Evidence
+from upgrade_guard.model.run import Event, State
+from upgrade_guard.model.step import Facts, Phase
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases import rollback as way_back
+from upgrade_guard.phases.approval import Approve
+from upgrade_guard.phases.control_plane import control_plane
+from upgrade_guard.phases.copies import copies, target
+from upgrade_guard.phases.inspect import cluster as inspected_cluster
+from upgrade_guard.phases.inspect import inspect
+from upgrade_guard.phases.nodes import nodes
+from upgrade_guard.phases.plan import plan
+from upgrade_guard.phases.proof import proof
+from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.snapshot import bundle_of, snapshot
+from upgrade_guard.phases.verify import verify
+from upgrade_guard.vault.bundle import Bundle, examine
+
+
+class UpgradeWorkflow:
+    """The phases of one upgrade to `target`, built anew from the journal's facts whenever the engine asks.
+
+    Nothing is kept here: a resumed run and a straight run therefore take the same path.
+    """
+
+    def __init__(self, site: Site, target: Version, approve: Approve) -> None:
+        self.site = site
+        self.target = target
+        self.approve = approve
+
+    def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
+        """What leads from `state` to the next one; without an event at the end the engine asks again."""
+        if state is State.STARTED:
+            return (inspect(self.site, self.target),)
+        cluster = inspected_cluster(facts)
+        site, target = self.site, self.target
+        match state:
+            case State.INSPECTED:
+                return (snapshot(site, cluster),)
+            case State.SNAPSHOTTED:
+                return (proof(site, cluster),)
+            case State.VERIFIED:
+                return (copies(site, cluster),)
+            case State.COPIED:
+                return (plan(site, cluster, target, self.approve),)
+            case State.PLANNED:
+                return (control_plane(site, cluster, target),)
+            case State.CONTROL_PLANE_UPGRADED:
+                return (nodes(site, cluster, target, facts.run_id),)
+            case State.NODES_UPGRADED:
+                return (verify(site, cluster, target),)
+            case State.ROLLING_BACK:
+                return way_back.rollback(site, cluster, facts)
+            case _:
+                return ()
+
+    def aborting(self, facts: Facts) -> tuple[Phase, ...]:
+        """Packages go back before a run is closed; a run that changed none is closed at once."""
+        close = Phase("abort", "Close the run", (), event=Event.RUN_ABORTED)
+        if not facts.has("inspect/cluster"):
+            return (close,)
+        cluster = inspected_cluster(facts)
+        return (*way_back.packages_only(self.site, cluster, facts), close)
+
+    def control_plane_touched(self, facts: Facts) -> bool:
+        """Was kubeadm ever let loose on a control plane?"""
+        return facts.has("inspect/cluster") and way_back.control_plane_touched(inspected_cluster(facts), facts)
+
+    def evidence(self, facts: Facts) -> Evidence:
+        """Everything the gate asks for, read again from the vault, the targets and the cluster."""
+        cluster = inspected_cluster(facts)
+        problems: list[str] = []
+        proven_at: datetime | None = None
+        missing: tuple[str, ...] = tuple(node.name for node in cluster.control_planes)
+        snapshot_cluster_id = ""
+        equal: list[str] = []
+        off = 0
+        taken = facts.has("snapshot/publish")
+        if taken:
+            try:
+                bundle = bundle_of(self.site, facts)
+            except GuardError as problem:
+                taken = False
+                problems.append(f"{problem.message}.")
+            else:
+                problems += examine(bundle)
+                snapshot_cluster_id = bundle.manifest.cluster_id
+                missing = tuple(
+                    node.name
+                    for node in cluster.control_planes
+                    if node.name not in bundle.manifest.node_files or not bundle.node_archive(node.name).exists()
+                )
+                for name in facts.results:
+                    if not name.startswith("copy/") or name == "copy/enough" or not facts.of(name)["read_back"]:
+                        continue
+                    url = facts.of(name)["target"]
+                    differing = self._read_back(url, bundle)
+                    if differing:
+                        problems += differing
+                    else:
+                        equal.append(url)
+                        off += bool(facts.of(name)["off_control_plane"])
+        live_id, alarms = self._etcd_now(facts)
+        if facts.has("prove/snapshot"):
+            proven_at = datetime.fromisoformat(facts.of("prove/snapshot")["proven_at"])
+        return Evidence(
+            now=self.site.clock.now(),
+            snapshot_taken=taken,
+            proof_succeeded=facts.has("prove/snapshot"),
+            proven_at=proven_at,
+            max_age=self.site.config.upgrade.snapshot_max_age,
+            copies_read_back=len(equal),
+            copies_off_control_plane=off,
+            copies_required=self.site.config.vault.offsite_required,
+            node_files_missing=missing,
+            snapshot_cluster_id=snapshot_cluster_id,
+            live_cluster_id=live_id,
+            alarms=alarms,
+            problems=tuple(problems),
+            age_matters=not self.control_plane_touched(facts),
+        )
+
+    def _read_back(self, url: str, bundle: Bundle) -> tuple[str, ...]:
+        try:
+            return target(self.site, url).read_back(bundle)
+        except GuardError as problem:
+            return (f"The copy at {url} cannot be read back: {problem.message}.",)
+
+    def _etcd_now(self, facts: Facts) -> tuple[str | None, tuple[str, ...]]:
+        """Cluster id and alarms from the first member that answers; None when none does."""
+        for node in inspected_cluster(facts).control_planes:
+            try:
+                etcdctl = self.site.etcdctl(node)
+                statuses = etcdctl.endpoint_status(cluster=False)
+                return str(statuses[0].cluster_id), tuple(alarm.kind for alarm in etcdctl.alarms())
+            except HostUnreachable:
+                raise
+            except GuardError:
+                continue
+        return None, ()
