@@ -46,12 +46,13 @@ class Interruption:
             self._reason = reason
             self._announce()
 
-    def check(self) -> None:
-        """Raise Interrupted when the operator asked to stop."""
+    def check(self, reasons: tuple[str, ...] = ()) -> None:
+        """Raise Interrupted when the operator asked to stop; `reasons` say what else there is to know by then."""
         if self.requested:
             raise Interrupted(
                 f"Stopped on request ({self._reason}); the journal is consistent.",
                 hint="Type `upgrade-guard resume` to go on.",
+                reasons=reasons,
             )
 
     def pause(self, seconds: float) -> None:

@@ -1,32 +1,42 @@
-"""Takes a run from where the journal says it stands to its end."""
+"""Takes a run from where the journal says it stands to its end: up through the gate, or all the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from upgrade_guard.engine import answers
+from upgrade_guard.engine.amending import Amending
+from upgrade_guard.engine.equipment import Attribution, Equipment, unattributed
+from upgrade_guard.engine.gate import only_age
+from upgrade_guard.engine.gatekeeper import GateClosed, Gatekeeper
 from upgrade_guard.engine.interruption import Interruption
-from upgrade_guard.engine.watcher import Watcher
+from upgrade_guard.engine.machine import FINAL, advance, allowed
+from upgrade_guard.engine.passage import Passage, StepProblem, StepsFailed
+from upgrade_guard.engine.record import (
+    changed_a_node,
+    insist_on_plan,
+    names_of,
+    succeeded_since_inspection,
+    under_way,
+)
+from upgrade_guard.engine.watcher import OneAtATime, Watcher
 from upgrade_guard.engine.workflow import Workflow
+from upgrade_guard.errors import DecisionNeeded, EvidenceLost
 from upgrade_guard.model.clock import Clock
-from upgrade_guard.model.run import Run
+from upgrade_guard.model.run import Event, Move, Run, State
+from upgrade_guard.model.step import Phase
 
 if TYPE_CHECKING:
     from upgrade_guard.journal.journal import Journal
 
-# Tells the transcript which step's attempt the commands of this thread belong to: (run id, step name, attempt).
-Attribution = Callable[[str, str, int], AbstractContextManager[object]]
-
-
-def unattributed(run_id: str, step: str, attempt: int) -> AbstractContextManager[object]:
-    """Nobody is told."""
-    del run_id, step, attempt
-    return nullcontext()
+_GATED = (State.COPIED, State.PLANNED)
 
 
 class Runner:
-    """Runs steps, believes the cluster, records outcomes, and takes the way back when the upgrade fails."""
+    """Runs steps, believes the cluster, records outcomes, and takes the way back when the upgrade fails.
+
+    One Runner for one process and one run. The caller holds the run lock and has installed the interruption.
+    """
 
     def __init__(
         self,
@@ -38,16 +48,170 @@ class Runner:
         attribution: Attribution = unattributed,
         *,
         auto_rollback: bool = True,
-    ) -> None: ...
+    ) -> None:
+        self._journal = journal
+        self._workflow = workflow
+        self._tell = OneAtATime(watcher)
+        self._equipment = Equipment(journal, workflow, self._tell, clock, interruption, attribution)
+        self._auto_rollback = auto_rollback
+        self._retaken = False
+        interruption.listen(lambda reason: self._tell(lambda watcher: watcher.stopping(reason)))
 
     def go_on(self, run_id: str) -> Run:
-        """Go on until the run is completed. Raises Refused, StepFailed, DecisionNeeded, RolledBack, RollbackFailed, Interrupted."""
-        raise NotImplementedError
+        """Go on until the run is completed, and return it.
+
+        Raises Refused (a check, the gate, or a plan that changed), StepFailed, DecisionNeeded, Interrupted, RolledBack
+        when the upgrade failed and the cluster is back, RollbackFailed, and bugs as they are.
+        """
+        run = self._take_up(run_id)
+        if run.state in FINAL:
+            raise answers.ended(run)
+        self._give_up_aborting(run)
+        gatekeeper = Gatekeeper(self._equipment, run.id)
+        while run.state is not State.COMPLETED:
+            if run.state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
+                self._take_everything_back(run, ())
+            try:
+                self._reach_the_next_state(run, gatekeeper)
+            except GateClosed as closed:
+                self._turn_away(run, closed)
+                gatekeeper = Gatekeeper(self._equipment, run.id)
+            run = self._journal.run(run.id)
+        return run
 
     def roll_back(self, run_id: str, reasons: tuple[str, ...]) -> Run:
-        """Begin the rollback, or go on with it. Raises RollbackFailed."""
-        raise NotImplementedError
+        """Begin the rollback, or go on with it; return the run once it is rolled back.
+
+        Raises Refused where there is nothing to roll back, RollbackFailed, DecisionNeeded, Interrupted.
+        """
+        return self._roll_back(self._take_up(run_id), reasons)
 
     def abort(self, run_id: str) -> Run:
-        """Close a run whose control plane is untouched. Raises Refused."""
-        raise NotImplementedError
+        """Put packages back and close a run whose control plane is untouched. Raises Refused, or what a step raises."""
+        run = self._take_up(run_id)
+        facts = self._journal.facts(run.id)
+        touched = run.state not in FINAL and self._workflow.control_plane_touched(facts)
+        if touched or Event.RUN_ABORTED not in allowed(run.state):
+            raise answers.cannot_abort(run, touched=touched)
+        phases = self._workflow.aborting(facts)
+        if run.state in _GATED and any(step.changes_node for phase in phases for step in phase.steps):
+            # In these states the journal lets no node be changed without fresh evidence; a run that is being closed
+            # needs none, so it first goes back to where none is asked for.
+            run = self._move(run, Event.EVIDENCE_EXPIRED, ("The run is being closed.",))
+        for phase in phases:
+            try:
+                Passage(self._equipment, run, phase, None).walk()
+            except StepsFailed as failed:
+                raise answers.as_it_is(failed.problems, run.state) from failed.problems[0].problem
+        run = self._journal.run(run.id)
+        return run if run.state is State.ABORTED else self._move(run, Event.RUN_ABORTED, ())
+
+    def _take_up(self, run_id: str) -> Run:
+        run = self._journal.run(run_id)
+        resumed = run.state is not State.STARTED or bool(self._journal.facts(run.id).started)
+        self._tell(lambda watcher: watcher.run_began(run, resumed=resumed))
+        return run
+
+    def _reach_the_next_state(self, run: Run, gatekeeper: Gatekeeper) -> None:
+        phases = self._ahead(run)
+        amending = Amending(self._equipment, run)
+        for phase in phases:
+            amending.finish(phase)
+            try:
+                Passage(self._equipment, run, phase, gatekeeper).walk()
+            except StepsFailed as failed:
+                self._answer(run, phase, failed.problems, amending)
+
+    def _ahead(self, run: Run) -> tuple[Phase, ...]:
+        """What the workflow gives for this state, held against what the journal already knows of it."""
+        facts = self._journal.facts(run.id)
+        phases = self._workflow.ahead(run.state, facts)
+        if not phases or phases[-1].event is None or any(phase.event is not None for phase in phases[:-1]):
+            raise RuntimeError(f"the workflow must give phases for {run.state.value}, the last one with the only event")
+        insist_on_plan(run, self._journal.steps(run.id), names_of(phases))
+        return phases
+
+    def _turn_away(self, run: Run, closed: GateClosed) -> None:
+        """Give the evidence up where a new snapshot can be had; return when nothing but its age was wrong."""
+        retake = closed.evidence.age_matters and Event.EVIDENCE_EXPIRED in allowed(run.state)
+        if retake:
+            self._give_evidence_up(run, closed.reasons)
+            if only_age(closed.evidence) and not self._retaken:
+                self._retaken = True  # once in a process: a limit shorter than the taking would never end
+                return
+        raise answers.gate_closed(closed, retake=retake) from None
+
+    def _answer(self, run: Run, phase: Phase, problems: tuple[StepProblem, ...], amending: Amending) -> NoReturn:
+        """Answer a failure: leave it, put a node back, ask, or take everything back."""
+        cause = problems[0].problem
+        if any(isinstance(failure.problem, EvidenceLost) for failure in problems) and self._can_retake(run):
+            self._give_evidence_up(run, answers.reasons_of(problems))
+            raise answers.as_it_is(problems, run.state) from cause
+        failures = tuple(failure for failure in problems if answers.calls_for_rollback(failure.problem))
+        changed = changed_a_node(self._journal.steps(run.id))
+        if not (failures and changed and Event.ROLLBACK_BEGUN in allowed(run.state)):
+            raise answers.as_it_is(problems, run.state) from cause
+        self._equipment.interruption.check(answers.reasons_of(problems))
+        if phase.amends is not None:
+            put_back = amending.put_back(phase, failures)
+            raise answers.lane_failed(run, phase, problems, put_back) from cause
+        if not self._auto_rollback:
+            raise answers.stopped_without_rollback(run, phase, problems) from cause
+        self._take_everything_back(run, answers.reasons_of(problems))
+
+    def _can_retake(self, run: Run) -> bool:
+        early = run.state is State.INSPECTED or Event.EVIDENCE_EXPIRED in allowed(run.state)
+        return early and not self._workflow.control_plane_touched(self._journal.facts(run.id))
+
+    def _give_evidence_up(self, run: Run, reasons: tuple[str, ...]) -> None:
+        """Back to inspected, everything since then to be done again."""
+        names = succeeded_since_inspection(self._journal.steps(run.id))
+        if run.state is State.INSPECTED:
+            if names:
+                self._journal.void(run.id, names, "; ".join(reasons))
+            return
+        self._move(run, Event.EVIDENCE_EXPIRED, reasons, names)
+
+    def _give_up_aborting(self, run: Run) -> None:
+        """An abort that was begun and is not gone on with put packages back: what they rested on is done again."""
+        if run.state is State.STARTED or Event.RUN_ABORTED not in allowed(run.state):
+            return
+        rows = self._journal.steps(run.id)
+        begun = under_way(rows, names_of(self._workflow.aborting(self._journal.facts(run.id))))
+        if begun:
+            names = tuple(dict.fromkeys((*succeeded_since_inspection(rows), *begun)))
+            self._journal.void(run.id, names, "The run was being closed and is gone on with instead.")
+
+    def _take_everything_back(self, run: Run, reasons: tuple[str, ...]) -> NoReturn:
+        """Roll back and raise RolledBack with the reasons of the failure."""
+        run = self._roll_back(run, reasons)
+        raise answers.rolled_back(run, self._why_rolled_back(run))
+
+    def _roll_back(self, run: Run, reasons: tuple[str, ...]) -> Run:
+        if run.state is not State.ROLLING_BACK:
+            if Event.ROLLBACK_BEGUN not in allowed(run.state):
+                raise answers.cannot_roll_back(run)
+            run = self._move(run, Event.ROLLBACK_BEGUN, reasons)
+        why = self._why_rolled_back(run)
+        self._tell(lambda watcher: watcher.rollback_begins(reasons or why))
+        for phase in self._ahead(run):
+            try:
+                Passage(self._equipment, run, phase, None).walk()
+            except StepsFailed as failed:
+                cause = failed.problems[0].problem
+                if isinstance(cause, DecisionNeeded):
+                    raise answers.as_it_is(failed.problems, run.state) from cause
+                self._move(run, Event.ROLLBACK_STOPPED, answers.reasons_of(failed.problems))
+                raise answers.rollback_failed(failed.problems, why) from cause
+        return self._journal.run(run.id)
+
+    def _why_rolled_back(self, run: Run) -> tuple[str, ...]:
+        """The reasons with which the rollback first began."""
+        for transition in self._journal.transitions(run.id):
+            if transition.event is Event.ROLLBACK_BEGUN:
+                return transition.reasons
+        return ()
+
+    def _move(self, run: Run, event: Event, reasons: tuple[str, ...], voids: tuple[str, ...] = ()) -> Run:
+        self._equipment.move(run, Move(event, advance(run.state, event), reasons, voids))
+        return self._journal.run(run.id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from upgrade_guard.model.run import Outcome, Run, Transition
@@ -78,3 +80,16 @@ class SilentWatcher:
 
     def stopping(self, reason: str) -> None:
         """Nothing to say."""
+
+
+class OneAtATime:
+    """Lets lanes and the interruption tell one watcher, one call at a time."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._talking = threading.RLock()
+
+    def __call__(self, say: Callable[[Watcher], None]) -> None:
+        """Tell the watcher; what its terminal cannot take is passed over."""
+        with self._talking, suppress(OSError):
+            say(self._watcher)

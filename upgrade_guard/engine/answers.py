@@ -1,0 +1,135 @@
+"""What the operator can type next, and the errors in which a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from upgrade_guard.engine.gate import only_age
+from upgrade_guard.engine.gatekeeper import GateClosed
+from upgrade_guard.engine.machine import FINAL, allowed
+from upgrade_guard.engine.passage import StepProblem
+from upgrade_guard.errors import (
+    DecisionNeeded,
+    GuardError,
+    HostUnreachable,
+    Refused,
+    RollbackFailed,
+    RolledBack,
+    StepFailed,
+    UsageProblem,
+)
+from upgrade_guard.model.run import Event, Run, State
+from upgrade_guard.model.step import Phase
+
+
+def choices(state: State) -> str:
+    """One line: how to go on, and how to go back."""
+    if state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
+        return "Type `upgrade-guard resume` to go on with the rollback."
+    back = []
+    if Event.ROLLBACK_BEGUN in allowed(state):
+        back.append("`upgrade-guard rollback` to take everything back")
+    if Event.RUN_ABORTED in allowed(state):
+        back.append("`upgrade-guard abort` to close the run while the control plane is untouched")
+    return "Type " + ", or ".join(("`upgrade-guard resume` to try again", *back)) + "."
+
+
+def calls_for_rollback(problem: GuardError) -> bool:
+    """Is it a failure? Doubt, an unreachable node and an unanswered question are not, and never roll back."""
+    return isinstance(problem, StepFailed | Refused) and not isinstance(problem, HostUnreachable)
+
+
+def reasons_of(problems: Iterable[StepProblem]) -> tuple[str, ...]:
+    """Every message and every reason, each once, in order."""
+    told: list[str] = []
+    for failure in problems:
+        told += [failure.problem.message, *failure.problem.reasons]
+    return tuple(dict.fromkeys(told))
+
+
+def as_it_is(problems: tuple[StepProblem, ...], state: State) -> GuardError:
+    """The first problem, with a way on when it names none, and with what other lanes said."""
+    first = problems[0].problem
+    first.hint = first.hint or choices(state)
+    first.reasons = tuple(dict.fromkeys((*first.reasons, *reasons_of(problems[1:]))))
+    return first
+
+
+def ended(run: Run) -> UsageProblem:
+    """The run is over."""
+    return UsageProblem(
+        f"Run {run.id} has ended: {run.state.value}.", hint="Type `upgrade-guard history` to see past runs."
+    )
+
+
+def lane_failed(run: Run, phase: Phase, problems: tuple[StepProblem, ...], put_back: tuple[str, ...]) -> DecisionNeeded:
+    """One node failed and the others stand: a person decides."""
+    lanes = tuple(dict.fromkeys(failure.step.lane for failure in problems))
+    names = ", ".join(lane or "the cluster" for lane in lanes)
+    back = f" Put back: {', '.join(put_back)}." if put_back else ""
+    return DecisionNeeded(
+        f"{phase.title}: {names} failed: {problems[0].problem.message.rstrip('.')}.{back}",
+        hint=choices(run.state),
+        reasons=reasons_of(problems),
+    )
+
+
+def stopped_without_rollback(run: Run, phase: Phase, problems: tuple[StepProblem, ...]) -> DecisionNeeded:
+    """It failed after something was changed, and the operator wants to be asked before a rollback."""
+    return DecisionNeeded(
+        f"{phase.title} failed: {problems[0].problem.message}", hint=choices(run.state), reasons=reasons_of(problems)
+    )
+
+
+def gate_closed(closed: GateClosed, *, retake: bool) -> Refused:
+    """The gate stays closed; `retake`: the evidence was given up and a new snapshot can be had."""
+    if not retake:
+        return Refused(
+            "The gate is closed, and the control plane has begun to change.",
+            hint="Type `upgrade-guard rollback`; if the bundle is damaged, fetch its off-site copy first.",
+            reasons=closed.reasons,
+        )
+    hint = "Type `upgrade-guard resume` to take a new snapshot."
+    if only_age(closed.evidence):
+        hint = "Type `upgrade-guard resume` to take a new snapshot, or begin again with a longer snapshot_max_age."
+    return Refused(
+        "The gate is closed: no node is changed without a proven snapshot.", hint=hint, reasons=closed.reasons
+    )
+
+
+def cannot_abort(run: Run, *, touched: bool) -> Refused:
+    """Only a rollback leads back."""
+    if run.state in FINAL:
+        return Refused(f"Run {run.id} has ended: {run.state.value}.", hint="Type `upgrade-guard history`.")
+    why = "the control plane has begun to change" if touched else f"the run is {run.state.value}"
+    return Refused(
+        f"Run {run.id} cannot be closed as it is: {why}.", hint="Type `upgrade-guard rollback` to take everything back."
+    )
+
+
+def cannot_roll_back(run: Run) -> Refused:
+    """Nothing is there to take back, or it is over."""
+    if run.state in FINAL:
+        return Refused(f"Run {run.id} has ended: {run.state.value}.", hint="Type `upgrade-guard history`.")
+    return Refused(
+        f"Run {run.id} is {run.state.value}: no node was changed, so there is nothing to roll back.",
+        hint="Type `upgrade-guard abort` to close the run.",
+    )
+
+
+def rolled_back(run: Run, reasons: tuple[str, ...]) -> RolledBack:
+    """The end that an upgrade comes to when it failed and the cluster is whole again."""
+    return RolledBack(
+        f"The upgrade to {run.target} failed; the cluster was rolled back to {run.from_version} and verified.",
+        hint=f"Type `upgrade-guard show {run.id}` to see what happened.",
+        reasons=reasons,
+    )
+
+
+def rollback_failed(problems: tuple[StepProblem, ...], reasons: tuple[str, ...]) -> RollbackFailed:
+    """The way back is blocked; it can be resumed."""
+    return RollbackFailed(
+        f"The rollback failed: {problems[0].problem.message}",
+        hint=choices(State.ROLLBACK_FAILED),
+        reasons=tuple(dict.fromkeys((*reasons_of(problems), *reasons))),
+    )
