@@ -14,7 +14,7 @@ from upgrade_guard.vault.targets import Target, open_target
 
 
 def copies(site: Site, cluster: Cluster) -> Phase:
-    """From verified to copied: as many equal copies as the configuration requires, one of them off the control plane."""
+    """From verified to copied: as many equal copies as are required, one of them off the control plane."""
     urls = site.config.vault.offsite
     return Phase(
         "copy",

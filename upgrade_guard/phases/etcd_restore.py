@@ -22,7 +22,7 @@ SETTLED = "rollback/restore-settings"
 
 @dataclass(frozen=True)
 class RestoreSettings:
-    """What every member must share. Journalled, so that a control plane that was down can be restored the same way later."""
+    """What every member must share; journalled, so that one that was down can be restored the same way later."""
 
     snapshot_sha256: str
     initial_cluster: str

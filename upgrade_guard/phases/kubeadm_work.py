@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upgrade_guard.errors import StepFailed
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.looking import until
@@ -30,7 +30,7 @@ def behind(images: dict[str, str], target: Version) -> tuple[str, ...]:
     return tuple(c for c in VERSIONED if not images.get(c, "").endswith(f":{target}"))
 
 
-def apply(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
+def apply(site: Site, node: Node, target: Version, name: str) -> Step:
     """`kubeadm upgrade apply` on the first control plane.
 
     Done when the manifests, the answering API server and the kubeadm-config ConfigMap all say the target: kubeadm

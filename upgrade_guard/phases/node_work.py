@@ -94,7 +94,7 @@ def uncordon(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> 
     return Step(name, f"uncordon {node.name}", patiently(probe), act, changes_node=True, lane=lane)
 
 
-def settled(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
+def settled(site: Site, node: Node, target: Version, name: str) -> Step:
     """The control plane of this node works again, before the next one is touched (talos#14227).
 
     Every etcd member healthy, no alarm, the API ready, and the mirror pods of this node Running and Ready.

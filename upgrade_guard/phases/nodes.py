@@ -49,7 +49,7 @@ def worker(site: Site, cluster: Cluster, node: Node, target: Version) -> tuple[S
 
 
 def archive_of(site: Site, run_id: str, node: str) -> Path:
-    """Where the files of a worker are kept: beside the bundles, because the bundle was published before it was touched."""
+    """Where a worker's files are kept: beside the bundles, since the bundle was published before it was touched."""
     return site.vault.path / f"workers-{run_id}" / f"files-{node}.tar.gz"
 
 

@@ -42,7 +42,7 @@ def point_source(site: Site, node: Node, name: str, old: Version, new: Version, 
         return NotDone(f"{path} on {node.name} names {old.series}")
 
     def act(_: Facts) -> None:
-        _, right = wanted()
+        right = wanted()[1]
         tools.files.write(path, right.encode(), mode=0o644)
 
     return Step(

@@ -17,7 +17,7 @@ from upgrade_guard.phases.looking import observation, waiting
 from upgrade_guard.phases.nodes import archive_of, put_worker_back
 from upgrade_guard.phases.quiesce import quiesce
 from upgrade_guard.phases.site import Site
-from upgrade_guard.phases.snapshot import bundle_of, run_marker
+from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups
 from upgrade_guard.phases.verify import comparison
 from upgrade_guard.tools.kubectl import PodRow
 from upgrade_guard.vault import node_files
@@ -78,7 +78,7 @@ def chosen(site: Site, cluster: Cluster, facts: Facts) -> tuple[Path, str]:
         tools = site.on(node)
         try:
             changed = node_files.differences(tools.files, bundle.manifest.node_files[node.name], manifests=True)
-            moved = kubeadm_moved_manifests(site, node, facts.run_id)
+            moved = kubeadm_moved_manifests(site, node, facts)
         except GuardError as problem:
             return Path.WHOLE, f"{node.name} cannot say what ran there: {problem.message}"
         if changed:
@@ -88,18 +88,10 @@ def chosen(site: Site, cluster: Cluster, facts: Facts) -> tuple[Path, str]:
     return Path.FILES, "no component of the new version ran on any control plane"
 
 
-def kubeadm_moved_manifests(site: Site, node: Node, run_id: str) -> str:
-    """A manifest that kubeadm moved aside in this run, so that its successor was in force for a while; else "".
-
-    kubeadm renames the old manifest into tmp/kubeadm-backup-manifests-DATE before it puts the new one in place.
-    """
-    tools = site.on(node)
-    directory = f"{tools.settings.kubernetes_dir}/tmp"
-    if not tools.files.is_dir(directory):
-        return ""
-    since = run_marker(tools.settings.work_dir, run_id)
-    found = tools.files.find_files(directory, newer_than=since if tools.files.exists(since) else None)
-    return next((path for path in found if "/kubeadm-backup-manifests-" in path), "")
+def kubeadm_moved_manifests(site: Site, node: Node, facts: Facts) -> str:
+    """A manifest that kubeadm moved aside in this run, so that its successor was in force for a while; else ""."""
+    before = facts.of(f"snapshot/files/{node.name}")["kubeadm_backups"]
+    return next((path for path in kubeadm_backups(site.on(node)) if path not in before), "")
 
 
 def packages_only(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
@@ -122,7 +114,7 @@ def old_source(site: Site, node: Node, facts: Facts) -> bytes | None:
     return node_files.read_one(bundle.node_archive(node.name), site.on(node).settings.package_source)
 
 
-def files_and_packages(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
+def files_and_packages(site: Site, cluster: Cluster, _: Facts) -> tuple[Phase, ...]:
     """(b) Node files and packages; etcd's data is kept, because nothing new ever wrote to it."""
     planes = cluster.control_planes
     steps: list[Step] = []

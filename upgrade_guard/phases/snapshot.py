@@ -16,7 +16,7 @@ from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
 from upgrade_guard.model.run import Event, SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
-from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.bundle import Bundle, BundleManifest, NodeFiles, bundle_name
 from upgrade_guard.vault.trailer import check_trailer
@@ -127,7 +127,7 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
 
 
 def save_files(site: Site, node: Node) -> Step:
-    """The files of one control plane that belong to the same instant as the snapshot (DOMAIN: files and etcd together)."""
+    """The files of one control plane that belong to the same instant as the snapshot: one is no good without the other."""
 
     def listing_path(run_id: str) -> Path:
         return site.vault.staging(run_id) / f"files-{node.name}.json"
@@ -141,22 +141,38 @@ def save_files(site: Site, node: Node) -> Step:
         written = json.loads(listing_path(facts.run_id).read_text())
         if not archive(facts.run_id).exists() or sha256_of(archive(facts.run_id)) != written["sha256"]:
             return NotDone(f"the archive of {node.name} is not the one that was written")
-        return Done({"sha256": written["sha256"], "files": len(written["listing"]["present"])})
+        return Done(
+            {
+                "sha256": written["sha256"],
+                "files": len(written["listing"]["present"]),
+                "kubeadm_backups": written["kubeadm_backups"],
+            }
+        )
 
     def act(facts: Facts) -> None:
         tools = site.on(node)
         listing_path(facts.run_id).unlink(missing_ok=True)
-        tools.files.write(run_marker(tools.settings.work_dir, facts.run_id), b"")
         listing = node_files.capture(tools.files, node, tools.settings, archive(facts.run_id))
-        written = {"sha256": sha256_of(archive(facts.run_id)), "listing": to_json(listing)}
+        written = {
+            "sha256": sha256_of(archive(facts.run_id)),
+            "listing": to_json(listing),
+            "kubeadm_backups": kubeadm_backups(tools),
+        }
         listing_path(facts.run_id).write_text(json.dumps(written))
 
     return Step(f"snapshot/files/{node.name}", f"save the control-plane files of {node.name}", probe, act)
 
 
-def run_marker(work_dir: str, run_id: str) -> str:
-    """An empty file of ours on a node, as old as the run's copy of the node's files: what is newer came after it."""
-    return f"{work_dir}/run-{run_id}"
+def kubeadm_backups(tools: NodeTools) -> tuple[str, ...]:
+    """The manifests that kubeadm has moved aside on this node so far, in this upgrade or in earlier ones.
+
+    kubeadm renames the old manifest into tmp/kubeadm-backup-manifests-DATE before the new one is put in place
+    (kubeadm: phases/upgrade/staticpods.go).
+    """
+    directory = f"{tools.settings.kubernetes_dir}/tmp"  # noqa: S108 - kubeadm's own
+    if not tools.files.is_dir(directory):
+        return ()
+    return tuple(path for path in tools.files.find_files(directory) if "/kubeadm-backup-manifests-" in path)
 
 
 def publish(site: Site, cluster: Cluster) -> Step:
@@ -188,7 +204,7 @@ def publish(site: Site, cluster: Cluster) -> Step:
 
     def act(facts: Facts) -> None:
         staging = site.vault.staging(facts.run_id)
-        manifest = bundle_manifest(site, cluster, facts, staging)
+        manifest = bundle_manifest(cluster, facts, staging)
         for note in staging.glob("*.json"):
             note.unlink()
         site.vault.publish(staging, manifest, name(facts))
@@ -196,7 +212,7 @@ def publish(site: Site, cluster: Cluster) -> Step:
     return Step("snapshot/publish", "publish the bundle", probe, act)
 
 
-def bundle_manifest(site: Site, cluster: Cluster, facts: Facts, staging: Path) -> BundleManifest:
+def bundle_manifest(cluster: Cluster, facts: Facts, staging: Path) -> BundleManifest:
     """What the bundle says of itself; the vault adds the digests of the files."""
     notes = facts.of("snapshot/save")
     listings = {
