@@ -113,14 +113,19 @@ class _ending:  # noqa: N801 - used as a context manager, like a function
 
     running: subprocess.Popen[bytes]
     descriptor: int = -1
+    poll: select.poll | None = None
 
     def __enter__(self) -> Callable[[float], None]:
         with suppress(AttributeError, OSError):
             self.descriptor = os.pidfd_open(self.running.pid)
-            poll = select.poll()
-            poll.register(self.descriptor, select.POLLIN)
-            return lambda seconds: poll.poll(seconds * 1000) and None
+            self.poll = select.poll()
+            self.poll.register(self.descriptor, select.POLLIN)
+            return self._until_ready
         return self._step
+
+    def _until_ready(self, seconds: float) -> None:
+        if self.poll is not None:
+            self.poll.poll(seconds * 1000)
 
     def _step(self, seconds: float) -> None:
         with suppress(subprocess.TimeoutExpired):
@@ -166,11 +171,11 @@ def _memory() -> BinaryIO:
     try:
         return os.fdopen(os.memfd_create("upgrade-guard", os.MFD_CLOEXEC), "w+b", buffering=0)
     except (AttributeError, OSError):
-        return tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - the caller's ExitStack closes it
+        return tempfile.TemporaryFile(buffering=0)
 
 
 def _sink(stack: ExitStack, command: Command, spool_dir: Path | None, kind: str) -> tuple[BinaryIO, Path | None]:
-    """Where output goes: beside the journal for a change, so that it can be read after our own death; else to memory."""
+    """Where output goes: to a file for a change, so that it can be read after our own death; else to memory."""
     if not (command.changes and spool_dir):
         return stack.enter_context(_memory()), None
     spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def failure(host: Host, argv: tuple[str, ...], result: Result, timeout: float = 
 
 def program_of(argv: tuple[str, ...]) -> str:
     """The program and its first words, without `env`, paths and flags: `kubeadm upgrade apply`."""
-    words = list(str(word) for word in argv)
+    words = [str(word) for word in argv]
     if words and words[0] == "env":
         words = words[1:]
         while words and (words[0].startswith("-") or "=" in words[0]):
@@ -56,11 +56,11 @@ def program_of(argv: tuple[str, ...]) -> str:
     if not words:
         return "env"
     name = words[0].rpartition("/")[2]
-    verbs = []
+    verbs: list[str] = []
     for word in words[1:]:
         if word.startswith("-") and not verbs:
             continue
-        if not word.isalpha() or len(verbs) == 2:  # noqa: PLR2004 - two verbs name any of our commands
+        if not word.isalpha() or len(verbs) == 2:
             break
         verbs.append(word)
     return " ".join((name, *verbs)) if name in _WITH_VERBS else name

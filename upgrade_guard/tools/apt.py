@@ -1,0 +1,110 @@
+"""apt and dpkg of one node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.hosts.names import check_name
+from upgrade_guard.model.node import NodeSettings
+from upgrade_guard.model.version import Version
+from upgrade_guard.tools.commands import CHANGE_TIMEOUT, run_checked
+
+DOWNLOAD_TIMEOUT = 900.0  # seconds: a slow mirror
+_FORMAT = "${Package} ${Version} ${db:Status-Abbrev}\\n"
+_QUIET = ("env", "DEBIAN_FRONTEND=noninteractive")
+_INSTALL = ("apt-get", "install", "--yes", "--allow-downgrades", "--allow-change-held-packages")
+_KEEP_CONFIGURATION = ("-o", "Dpkg::Options::=--force-confold")
+
+
+class Apt:
+    """Packages by name; versions as Debian writes them: `1.28.0-1.1`."""
+
+    def __init__(self, host: Host, settings: NodeSettings) -> None:
+        self._host = host
+        self._settings = settings
+
+    @property
+    def source(self) -> str:
+        """The file that names the Kubernetes package repository."""
+        return self._settings.package_source
+
+    def installed(self, names: tuple[str, ...]) -> dict[str, str]:
+        """Name to version, of those that are installed now."""
+        argv = ("dpkg-query", "-W", "-f", _FORMAT, *(check_name(name, "package name") for name in names))
+        # It ends with 1 when one of them is not known, and still prints the others.
+        return parse_installed(run_checked(self._host, argv, accept=(0, 1)).stdout)
+
+    def holds(self) -> tuple[str, ...]:
+        """The names that apt leaves alone, sorted."""
+        return tuple(sorted(run_checked(self._host, ("apt-mark", "showhold")).stdout.split()))
+
+    def available(self, name: str) -> tuple[str, ...]:
+        """The versions that the package lists of now offer, newest first."""
+        argv = ("apt-cache", "madison", check_name(name, "package name"))
+        return parse_madison(run_checked(self._host, argv).stdout, name)
+
+    def update(self) -> None:
+        """Fetch the package lists. apt-get ends with 0 even when a repository could not be reached."""
+        run_checked(self._host, (*_QUIET, "apt-get", "update"), timeout=DOWNLOAD_TIMEOUT, changes=True)
+
+    def install(
+        self, versions: Mapping[str, str], download_only: bool = False, *, timeout: float = DOWNLOAD_TIMEOUT
+    ) -> None:
+        """Bring those packages to exactly those versions, down too; configuration files that were edited stay."""
+        wanted = tuple(f"{check_name(name, 'package name')}={version}" for name, version in sorted(versions.items()))
+        only = ("--download-only",) if download_only else ()
+        argv = (*_QUIET, *_INSTALL, *_KEEP_CONFIGURATION, *only, *wanted)
+        run_checked(self._host, argv, timeout=timeout, changes=True)
+
+    def hold(self, names: tuple[str, ...]) -> None:
+        """Leave them alone from now on."""
+        self._mark("hold", names)
+
+    def unhold(self, names: tuple[str, ...]) -> None:
+        """Let apt change them again."""
+        self._mark("unhold", names)
+
+    def _mark(self, verb: str, names: tuple[str, ...]) -> None:
+        if names:
+            argv = ("apt-mark", verb, *(check_name(name, "package name") for name in names))
+            run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)
+
+
+def parse_installed(text: str) -> dict[str, str]:
+    """Rows of `dpkg-query`: the second letter of the status says what is, the first what is wanted (`hi`: held)."""
+    found = {}
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 3 and words[-1][1:2] == "i":
+            found[words[0]] = words[1]
+    return found
+
+
+def parse_madison(text: str, name: str) -> tuple[str, ...]:
+    """Rows of `apt-cache madison`: name | version | repository."""
+    versions = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) >= 2 and cells[0] == name and cells[1]:
+            versions.append(cells[1])
+    return tuple(dict.fromkeys(versions))
+
+
+def point_source_at(text: str, old: Version, new: Version) -> str:
+    """A repository file that names the minor series of `new` where it named that of `old`, and is otherwise the same.
+
+    pkgs.k8s.io has one repository for each minor: `…/core:/stable:/v1.33/deb/`; mirrors keep the directory's name.
+    """
+    return re.sub(rf"(?<=/){re.escape(old.series)}(?=[/\s\"']|$)", new.series, text)
+
+
+def package_version(available: tuple[str, ...], version: Version) -> str | None:
+    """The newest package revision of that version: `1.28.14-2.1` for v1.28.14; None when there is none."""
+    fitting = [name for name in available if name.partition("-")[0] == version.bare]
+    return max(fitting, key=_revision, default=None)
+
+
+def _revision(name: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", name.partition("-")[2]))

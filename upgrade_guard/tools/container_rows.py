@@ -1,0 +1,100 @@
+"""What crictl and ctr print about containers and images."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from upgrade_guard.tools.commands import parse_json, unexpected
+
+_CONTAINER_NAME = "io.kubernetes.container.name"
+_POD_NAME = "io.kubernetes.pod.name"
+_POD_NAMESPACE = "io.kubernetes.pod.namespace"
+_CRI_METADATA = "io.cri-containerd.container.metadata"
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a pod. `restarts` counts how often its pod started that container before this one."""
+
+    id: str
+    name: str
+    image: str
+    running: bool
+    restarts: int = 0
+    pod: str = ""
+    namespace: str = ""
+
+
+def parse_crictl_containers(text: str) -> tuple[Container, ...]:
+    """`crictl ps -o json`."""
+    rows = parse_json("crictl ps", text).get("containers")
+    if rows is None:
+        rows = []
+    try:
+        return tuple(
+            Container(
+                id=row["id"],
+                name=row["metadata"]["name"],
+                image=(row.get("image") or {}).get("userSpecifiedImage") or (row.get("image") or {}).get("image", ""),
+                running=row["state"] == "CONTAINER_RUNNING",
+                restarts=int(row["metadata"].get("attempt", 0)),
+                pod=(row.get("labels") or {}).get(_POD_NAME, ""),
+                namespace=(row.get("labels") or {}).get(_POD_NAMESPACE, ""),
+            )
+            for row in rows
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise unexpected("crictl ps", text) from problem
+
+
+def parse_crictl_images(text: str) -> tuple[str, ...]:
+    """`crictl images -o json`: every tag."""
+    rows = parse_json("crictl images", text).get("images") or []
+    return tuple(sorted({tag for row in rows for tag in row.get("repoTags") or ()}))
+
+
+def parse_tasks(text: str) -> dict[str, str]:
+    """`ctr tasks ls`: container to RUNNING, STOPPED, PAUSED…"""
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("TASK"):
+        raise unexpected("ctr tasks ls", text)
+    rows = (line.split() for line in lines[1:])
+    return {row[0]: row[-1] for row in rows if len(row) >= 3}
+
+
+def parse_container_ids(text: str) -> tuple[str, ...]:
+    """`ctr containers ls`: the first column."""
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("CONTAINER"):
+        raise unexpected("ctr containers ls", text)
+    return tuple(line.split()[0] for line in lines[1:] if line.strip())
+
+
+def parse_containerd_container(text: str, *, running: bool) -> Container | None:
+    """`ctr containers info`; None for what is no container of a pod (a sandbox, or not Kubernetes' own)."""
+    document = parse_json("ctr containers info", text)
+    labels = document.get("Labels") or {}
+    if not labels.get(_CONTAINER_NAME):
+        return None
+    return Container(
+        id=str(document.get("ID", "")),
+        name=labels[_CONTAINER_NAME],
+        image=str(document.get("Image", "")),
+        running=running,
+        restarts=_restarts(document),
+        pod=labels.get(_POD_NAME, ""),
+        namespace=labels.get(_POD_NAMESPACE, ""),
+    )
+
+
+def _restarts(document: dict[str, Any]) -> int:
+    """containerd keeps the attempt in an extension of its own; 0 where it cannot be read."""
+    extension = (document.get("Extensions") or {}).get(_CRI_METADATA) or {}
+    try:
+        metadata = json.loads(base64.b64decode(extension.get("value", "")))
+        return int(metadata["Metadata"]["Config"]["metadata"].get("attempt", 0))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return 0

@@ -1,0 +1,147 @@
+"""Containers of a node: crictl where it is installed, else ctr of containerd."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from upgrade_guard.errors import CommandFailed, StepFailed
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.model.command import Command, Result
+from upgrade_guard.tools.commands import CHANGE_TIMEOUT, failure, run_checked
+from upgrade_guard.tools.container_rows import (
+    Container,
+    parse_container_ids,
+    parse_containerd_container,
+    parse_crictl_containers,
+    parse_crictl_images,
+    parse_tasks,
+)
+
+_CTR = ("ctr", "-n", "k8s.io")
+_NOT_FOUND = 127
+_LOG_LINES = 200
+
+
+class Containers:
+    """What the container runtime of a node runs. `pause` waits that many seconds between two looks."""
+
+    def __init__(self, host: Host, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self._host = host
+        self._pause = pause
+        self._has_crictl: bool | None = None
+
+    def all(self) -> tuple[Container, ...]:
+        """Every container, also those that ended; without the sandboxes."""
+        if self._crictl():
+            return parse_crictl_containers(run_checked(self._host, ("crictl", "ps", "--all", "-o", "json")).stdout)
+        return self._containerd_containers()
+
+    def stop(self, ids: tuple[str, ...], grace_seconds: int = 3) -> None:
+        """Ask them to end, and make them after `grace_seconds`. Those that ended already are no error."""
+        if not ids:
+            return
+        if self._crictl():
+            timeout = CHANGE_TIMEOUT + grace_seconds * len(ids)
+            argv = ("crictl", "stop", "--timeout", str(grace_seconds), *ids)
+            run_checked(self._host, argv, timeout=timeout, changes=True)
+        else:
+            self._kill_tasks(ids, grace_seconds)
+
+    def logs(self, container: str) -> str:
+        """The last 200 lines of both its streams; "" when there are none."""
+        if self._crictl():
+            result = run_checked(self._host, ("crictl", "logs", "--tail", str(_LOG_LINES), container))
+            return result.stdout + result.stderr
+        found = ("find", "-L", "/var/log/containers", "-name", f"*-{container}.log")
+        paths = run_checked(self._host, found, accept=(0, 1)).stdout.splitlines()
+        if not paths:
+            return ""
+        return run_checked(self._host, ("tail", f"--lines={_LOG_LINES}", "--", paths[0])).stdout
+
+    def images(self) -> tuple[str, ...]:
+        """The names of the images that are on the node."""
+        if self._crictl():
+            return parse_crictl_images(run_checked(self._host, ("crictl", "images", "-o", "json")).stdout)
+        names = run_checked(self._host, (*_CTR, "images", "ls", "-q")).stdout.split()
+        return tuple(sorted(name for name in names if not name.startswith("sha256:")))
+
+    def extract(self, image: str, files: Mapping[str, str], mount_dir: str) -> tuple[str, ...]:
+        """Copy files out of an image on the node: path in the image to path on the node (0755).
+
+        Those that the image lacks are left out; returns the paths on the node that were made. `mount_dir` must be new
+        for each image: containerd keeps the mount by its name, and an old one would show another image.
+        """
+        run_checked(self._host, ("mkdir", "--parents", "--mode=0700", "--", mount_dir), changes=True)
+        argv = (*_CTR, "images", "mount", full_image_name(image), mount_dir)
+        try:
+            run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)
+            made = []
+            for inside, target in files.items():
+                source = f"{mount_dir}/{inside.lstrip('/')}"
+                if run_checked(self._host, ("test", "-f", source), accept=(0, 1)).exit_status == 0:
+                    copy = ("install", "--mode=0755", "--", source, target)
+                    run_checked(self._host, copy, timeout=CHANGE_TIMEOUT, changes=True)
+                    made.append(target)
+            return tuple(made)
+        finally:
+            self._unmount(mount_dir)
+
+    def _unmount(self, mount_dir: str) -> None:
+        for argv in ((*_CTR, "images", "unmount", "--rm", mount_dir), ("rmdir", "--", mount_dir)):
+            self._host.run(Command(argv, timeout=CHANGE_TIMEOUT, changes=True))
+
+    def _crictl(self) -> bool:
+        if self._has_crictl is None:
+            argv = ("crictl", "ps", "-o", "json")
+            result = self._host.run(Command(argv, timeout=30.0))
+            if result.exit_status is None:
+                raise failure(self._host, argv, result)
+            self._has_crictl = result.exit_status != _NOT_FOUND
+        return self._has_crictl
+
+    def _containerd_containers(self) -> tuple[Container, ...]:
+        tasks = parse_tasks(run_checked(self._host, (*_CTR, "tasks", "ls")).stdout)
+        ids = parse_container_ids(run_checked(self._host, (*_CTR, "containers", "ls")).stdout)
+        found = []
+        for one in ids:
+            result = self._host.run(Command((*_CTR, "containers", "info", one), timeout=30.0))
+            if result.ok:  # otherwise it was removed since
+                found.append(parse_containerd_container(result.stdout, running=tasks.get(one) == "RUNNING"))
+        return tuple(container for container in found if container is not None)
+
+    def _kill_tasks(self, ids: tuple[str, ...], grace_seconds: int) -> None:
+        for one in ids:
+            self._kill("SIGTERM", one)
+        for _ in range(max(1, grace_seconds) * 2):
+            if not self._alive(ids):
+                return
+            self._pause(0.5)
+        for one in self._alive(ids):
+            self._kill("SIGKILL", one)
+        for _ in range(20):
+            if not self._alive(ids):
+                return
+            self._pause(0.5)
+        raise StepFailed(f"containers on {self._host.name} do not end: {', '.join(self._alive(ids))}")
+
+    def _alive(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        tasks = parse_tasks(run_checked(self._host, (*_CTR, "tasks", "ls")).stdout)
+        return tuple(one for one in ids if tasks.get(one, "STOPPED") != "STOPPED")
+
+    def _kill(self, sign: str, container: str) -> Result | None:
+        try:
+            argv = (*_CTR, "tasks", "kill", "-s", sign, container)
+            return run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)
+        except CommandFailed as problem:
+            if problem.exit_status is None or "not found" not in problem.stderr:
+                raise
+            return None  # it ended by itself
+
+
+def full_image_name(image: str) -> str:
+    """As containerd keeps it: `etcd:3.5` is docker.io/library/etcd:3.5."""
+    first, slash, _ = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"

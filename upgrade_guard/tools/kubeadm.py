@@ -1,0 +1,77 @@
+"""kubeadm on one node: argv and parsers."""
+
+from __future__ import annotations
+
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.model.node import NodeSettings
+from upgrade_guard.model.version import Version
+from upgrade_guard.tools.commands import failure, run_checked, unexpected
+from upgrade_guard.tools.kubeadm_certificates import Certificate, parse_certificates
+from upgrade_guard.tools.kubeadm_plan import parse_upgrade_plan as parse_upgrade_plan
+
+DEFAULT_DIRECTORY = "/etc/kubernetes"
+PLAN_TIMEOUT = 180.0  # seconds; measured 3 to 5, its health-check Job may take a minute and more
+APPLY_TIMEOUT = 1800.0  # seconds; measured 158 to 183, kubeadm gives each of four components five minutes
+
+
+class Kubeadm:
+    """The kubeadm package that is installed there now decides what it can do."""
+
+    def __init__(self, host: Host, settings: NodeSettings) -> None:
+        self._host = host
+        self._settings = settings
+
+    def version(self) -> Version:
+        """Its own version. Raises UnexpectedOutput for a pre-release."""
+        text = run_checked(self._host, ("kubeadm", "version", "-o", "short")).stdout
+        try:
+            return Version.parse(text)
+        except ValueError as problem:
+            raise unexpected("kubeadm version", text) from problem
+
+    def upgrade_plan(self, target: Version, ignore: tuple[str, ...] = (), *, timeout: float = PLAN_TIMEOUT) -> str:
+        """What `kubeadm upgrade plan` prints. With a kubeadm older than `target` it exits 0 and the table misleads."""
+        argv = ("kubeadm", "upgrade", "plan", str(target), *_ignoring(ignore), *self._kubeconfig("admin.conf"))
+        return run_checked(self._host, argv, timeout=timeout).stdout
+
+    def upgrade_apply(self, target: Version, ignore: tuple[str, ...] = (), timeout: float = APPLY_TIMEOUT) -> str:
+        """Upgrade the first control plane; what it printed. Running it again after a failure is safe by its design."""
+        words = ("kubeadm", "upgrade", "apply", str(target), "--yes")
+        argv = (*words, *_ignoring(ignore), *self._kubeconfig("admin.conf"))
+        return run_checked(self._host, argv, timeout=timeout, changes=True).stdout
+
+    def upgrade_node(self, ignore: tuple[str, ...] = (), timeout: float = APPLY_TIMEOUT) -> str:
+        """Upgrade another control plane, or the kubelet configuration of a worker; what it printed."""
+        argv = ("kubeadm", "upgrade", "node", *_ignoring(ignore), *self._kubeconfig(*self._node_kubeconfig()))
+        return run_checked(self._host, argv, timeout=timeout, changes=True).stdout
+
+    def certificates(self) -> tuple[Certificate, ...]:
+        """Every certificate that kubeadm knows on this node, its authorities too."""
+        argv = ("kubeadm", "certs", "check-expiration")
+        result = run_checked(self._host, (*argv, "-o", "json"), timeout=60.0, accept=tuple(range(256)))
+        if result.exit_status != 0:
+            if "unknown" not in result.stderr:  # older versions do not know -o
+                raise failure(self._host, argv, result)
+            result = run_checked(self._host, argv, timeout=60.0)
+        return parse_certificates(result.stdout)
+
+    def images(self, target: Version) -> tuple[str, ...]:
+        """The images that this kubeadm wants for `target`."""
+        argv = ("kubeadm", "config", "images", "list", "--kubernetes-version", str(target))
+        return tuple(line.strip() for line in run_checked(self._host, argv).stdout.splitlines() if line.strip())
+
+    def _kubeconfig(self, *names: str) -> tuple[str, ...]:
+        directory = self._settings.kubernetes_dir
+        return () if directory == DEFAULT_DIRECTORY else tuple(f"--kubeconfig={directory}/{name}" for name in names)
+
+    def _node_kubeconfig(self) -> tuple[str, ...]:
+        """A worker has only kubelet.conf; kubeadm finds out by itself where everything is at its usual place."""
+        directory = self._settings.kubernetes_dir
+        if directory == DEFAULT_DIRECTORY:
+            return ()
+        there = run_checked(self._host, ("test", "-e", f"{directory}/admin.conf"), accept=(0, 1))
+        return ("admin.conf" if there.exit_status == 0 else "kubelet.conf",)
+
+
+def _ignoring(checks: tuple[str, ...]) -> tuple[str, ...]:
+    return (f"--ignore-preflight-errors={','.join(checks)}",) if checks else ()

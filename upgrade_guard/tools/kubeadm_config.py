@@ -1,0 +1,69 @@
+"""The ConfigMap `kubeadm-config`: what kubeadm writes manifests from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from upgrade_guard.tools.commands import parse_json, unexpected
+
+_COMPONENTS = {
+    "apiServer": "kube-apiserver",
+    "controllerManager": "kube-controller-manager",
+    "scheduler": "kube-scheduler",
+}
+_DEFAULT_DATA_DIR = "/var/lib/etcd"
+_DEFAULT_REPOSITORY = "registry.k8s.io"
+
+
+@dataclass(frozen=True)
+class KubeadmConfig:
+    """`extra_args` maps a component to its flags without dashes; `external_etcd` when etcd is not kubeadm's."""
+
+    kubernetes_version: str
+    data_dir: str
+    cluster_name: str
+    control_plane_endpoint: str
+    image_repository: str
+    extra_args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    certificates_dir: str = "/etc/kubernetes/pki"
+    external_etcd: bool = False
+    api_version: str = ""
+
+
+def parse_kubeadm_config(text: str) -> KubeadmConfig:
+    """The ConfigMap as JSON with a ClusterConfiguration of v1beta2 to v1beta4 in it."""
+    import yaml
+
+    document = parse_json("kubectl get configmap kubeadm-config", text)
+    try:
+        configuration = yaml.safe_load(document["data"]["ClusterConfiguration"])
+        return _read(configuration)
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise unexpected("kubectl get configmap kubeadm-config", text, "no ClusterConfiguration") from problem
+
+
+def _read(configuration: dict[str, Any]) -> KubeadmConfig:
+    etcd = configuration.get("etcd") or {}
+    local = etcd.get("local") or {}
+    extra = {name: _arguments((configuration.get(key) or {}).get("extraArgs")) for key, name in _COMPONENTS.items()}
+    extra["etcd"] = _arguments(local.get("extraArgs"))
+    return KubeadmConfig(
+        kubernetes_version=str(configuration["kubernetesVersion"]),
+        data_dir="" if etcd.get("external") else str(local.get("dataDir") or _DEFAULT_DATA_DIR),
+        cluster_name=str(configuration.get("clusterName") or "kubernetes"),
+        control_plane_endpoint=str(configuration.get("controlPlaneEndpoint") or ""),
+        image_repository=str(configuration.get("imageRepository") or _DEFAULT_REPOSITORY),
+        extra_args={name: arguments for name, arguments in extra.items() if arguments},
+        certificates_dir=str(configuration.get("certificatesDir") or "/etc/kubernetes/pki"),
+        external_etcd=bool(etcd.get("external")),
+        api_version=str(configuration.get("apiVersion") or ""),
+    )
+
+
+def _arguments(value: Any) -> dict[str, str]:
+    """A mapping up to v1beta3, a list of name and value (names may repeat, the last one wins) since v1beta4."""
+    if isinstance(value, list):
+        return {str(row["name"]): str(row.get("value", "")) for row in value}
+    return {str(name): str(argument) for name, argument in (value or {}).items()}

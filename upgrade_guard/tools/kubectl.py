@@ -1,0 +1,166 @@
+"""kubectl on one node, with the administrator's kubeconfig there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.hosts.names import check_name
+from upgrade_guard.model.command import Command, Result
+from upgrade_guard.model.version import Version
+from upgrade_guard.tools.commands import failure, parse_json, run_checked, unexpected
+from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config
+from upgrade_guard.tools.kubectl_extensions import (
+    ApiService,
+    DeprecatedApi,
+    Webhook,
+    parse_api_services,
+    parse_deprecated_apis,
+    parse_webhooks,
+)
+from upgrade_guard.tools.kubectl_lists import items
+from upgrade_guard.tools.kubectl_nodes import NodeRow, parse_nodes
+from upgrade_guard.tools.kubectl_pods import PodRow, parse_pods
+from upgrade_guard.tools.kubectl_workloads import (
+    Budget,
+    ServiceRow,
+    WorkloadRow,
+    parse_budgets,
+    parse_services,
+    parse_workloads,
+)
+
+_ALL = "--all-namespaces"
+_JSON = ("-o", "json")
+
+
+class Kubectl:
+    """The API as the administrator sees it. Every answer is limited to `request_timeout` seconds."""
+
+    def __init__(self, host: Host, kubeconfig: str, *, request_timeout: int = 15) -> None:
+        self._host = host
+        self._kubeconfig = kubeconfig
+        self._request_timeout = request_timeout
+
+    # Reading
+
+    def nodes(self) -> tuple[NodeRow, ...]:
+        """Every node, by name."""
+        return parse_nodes(self._get("nodes", *_JSON))
+
+    def pods(self) -> tuple[PodRow, ...]:
+        """Every pod of every namespace."""
+        return parse_pods(self._get("pods", _ALL, *_JSON))
+
+    def workloads(self) -> tuple[WorkloadRow, ...]:
+        """Every Deployment, DaemonSet and StatefulSet."""
+        return parse_workloads(self._get("deployments,daemonsets,statefulsets", _ALL, *_JSON))
+
+    def services(self) -> tuple[ServiceRow, ...]:
+        """Every service."""
+        return parse_services(self._get("services", _ALL, *_JSON))
+
+    def disruption_budgets(self) -> tuple[Budget, ...]:
+        """Every PodDisruptionBudget."""
+        return parse_budgets(self._get("poddisruptionbudgets", _ALL, *_JSON))
+
+    def kubeadm_config(self) -> KubeadmConfig:
+        """What kubeadm believes of this cluster, from its ConfigMap."""
+        return parse_kubeadm_config(self._run("--namespace=kube-system", "get", "configmap", "kubeadm-config", *_JSON))
+
+    def api_services(self) -> tuple[ApiService, ...]:
+        """The API groups, local ones and those that another server answers."""
+        return parse_api_services(self._get("apiservices", *_JSON))
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """Every admission webhook: one that fails can refuse what an upgrade needs."""
+        return parse_webhooks(self._get("validatingwebhookconfigurations,mutatingwebhookconfigurations", *_JSON))
+
+    def deprecated_apis(self) -> tuple[DeprecatedApi, ...]:
+        """The deprecated APIs that this API server was asked for since it started. Each server counts for itself."""
+        return parse_deprecated_apis(self._get("--raw", "/metrics"))
+
+    def ready(self) -> bool:
+        """Does the API server say that it is ready? A refusal and a timeout are a no."""
+        return self._host.run(self._command("get", "--raw", "/readyz")).ok
+
+    def server_version(self) -> Version:
+        """The version of the API server that answers."""
+        return parse_server_version(self._get("--raw", "/version"))
+
+    def version_of_server_at(self, url: str) -> Version:
+        """The version that answers at `url`, without credentials: shows that a service address works from this node."""
+        words = (f"--server={url}", "--insecure-skip-tls-verify=true", "--request-timeout=5s")
+        argv = ("kubectl", *words, "get", "--raw", "/version")
+        return parse_server_version(run_checked(self._host, argv, timeout=20.0).stdout)
+
+    def labelled(self, namespace: str, kinds: str, label: str) -> list[dict[str, Any]]:
+        """The raw objects of `kinds` ("pods,services") with `label` ("KEY=VALUE") in a namespace."""
+        words = (_namespace(namespace), "get", kinds, "-l", label, *_JSON)
+        return items("kubectl get", self._run(*words))
+
+    # Changing
+
+    def drain(self, node: str, timeout: float = 300.0) -> None:
+        """Cordon it and evict its pods, respecting disruption budgets; `timeout` in seconds for all of them."""
+        words = ("drain", check_name(node, "node name"), "--ignore-daemonsets", "--delete-emptydir-data")
+        self._change(*words, f"--timeout={timeout:g}s", timeout=timeout + 60)
+
+    def cordon(self, node: str) -> None:
+        """No new pods there."""
+        self._change("cordon", check_name(node, "node name"))
+
+    def uncordon(self, node: str) -> None:
+        """New pods there again."""
+        self._change("uncordon", check_name(node, "node name"))
+
+    def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Make these objects be."""
+        self._change("apply", "-f", "-", stdin=_list_of(objects))
+
+    def delete(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Ask for the removal of these objects; those that are not there are no error."""
+        self._change("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=_list_of(objects))
+
+    def delete_pods(self, namespace: str, label: str) -> None:
+        """Ask for the removal of the pods with that label; their owners make new ones."""
+        self._change(_namespace(namespace), "delete", "pods", "-l", label, "--wait=false")
+
+    def _get(self, *words: str) -> str:
+        return self._run("get", *words)
+
+    def _run(self, *words: str) -> str:
+        command = self._command(*words)
+        result = self._host.run(command)
+        if not result.ok:
+            raise failure(self._host, command.argv, result, command.timeout)
+        return result.stdout
+
+    def _command(self, *words: str) -> Command:
+        limit = f"--request-timeout={self._request_timeout}s"
+        argv = ("kubectl", f"--kubeconfig={self._kubeconfig}", limit, *words)
+        # kubectl asks several times (discovery first), each limited for itself.
+        return Command(argv, timeout=3.0 * self._request_timeout + 15)
+
+    def _change(self, *words: str, stdin: bytes | None = None, timeout: float = 90.0) -> Result:
+        argv = ("kubectl", f"--kubeconfig={self._kubeconfig}", *words)
+        return run_checked(self._host, argv, timeout=timeout, changes=True, stdin=stdin)
+
+
+def parse_server_version(text: str) -> Version:
+    """The `gitVersion` of /version; a vendor's `+suffix` is left out."""
+    document = parse_json("kubectl get --raw /version", text)
+    try:
+        return Version.parse(str(document["gitVersion"]).partition("+")[0])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise unexpected("kubectl get --raw /version", text) from problem
+
+
+def _list_of(objects: Sequence[Mapping[str, Any]]) -> bytes:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
+
+
+def _namespace(name: str) -> str:
+    return f"--namespace={check_name(name, 'namespace')}"

@@ -1,0 +1,149 @@
+"""Static pod manifests as values. They are files that people edit, so nothing about their shape is believed."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from upgrade_guard.errors import UnexpectedOutput
+
+_LARGEST = 1024 * 1024  # bytes; real ones have four kilobytes
+
+
+@dataclass(frozen=True)
+class StaticPod:
+    """The first container of a manifest. `flags` are without their dashes, a bare flag is "true", the last one wins.
+
+    `mounts` maps paths in the container to paths on the node; `environment` has literal values only.
+    """
+
+    name: str
+    image: str
+    program: str
+    flags: Mapping[str, str]
+    mounts: Mapping[str, str]
+    host_paths: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def on_node(self, path: str) -> str:
+        """Where a path of the container lies on the node: by the longest mount that holds it, else unchanged."""
+        best = ""
+        for inside in self.mounts:
+            if (path == inside or path.startswith(inside.rstrip("/") + "/")) and len(inside) > len(best):
+                best = inside
+        return posixpath.normpath(self.mounts[best] + path[len(best) :]) if best else path
+
+
+def parse_static_pod(text: str) -> StaticPod:
+    """Read a manifest. Raises UnexpectedOutput when it is no pod with a container that runs one program."""
+    spec = _mapping(_document(text).get("spec"), text, "spec")
+    containers = spec.get("containers")
+    if not isinstance(containers, list) or not containers:
+        raise _odd(text, "it has no containers")
+    container = _mapping(containers[0], text, "container")
+    command = _strings(container.get("command"), text) + _strings(container.get("args"), text)
+    if not command:
+        raise _odd(text, "its container has no command")
+    volumes = _host_paths(spec, text)
+    return StaticPod(
+        name=str(container.get("name", "")),
+        image=_string(container.get("image"), text),
+        program=command[0],
+        flags=_flags(command[1:]),
+        mounts=_mounts(container, volumes, text),
+        host_paths=tuple(dict.fromkeys(volumes.values())),
+        environment=_environment(container),
+    )
+
+
+def image_of(text: str) -> str:
+    """The image of the manifest's first container."""
+    return parse_static_pod(text).image
+
+
+def command_flags(text: str) -> dict[str, str]:
+    """The flags of its program, without dashes."""
+    return dict(parse_static_pod(text).flags)
+
+
+def host_paths(text: str) -> tuple[str, ...]:
+    """The paths of the node that it mounts."""
+    return parse_static_pod(text).host_paths
+
+
+def _document(text: str) -> dict[str, Any]:
+    import yaml
+
+    if len(text) > _LARGEST:
+        raise UnexpectedOutput("the manifest is larger than 1 MiB")
+    try:
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise _odd(text, "it is not YAML") from problem
+    return _mapping(document, text, "document")
+
+
+def _host_paths(spec: Mapping[str, Any], text: str) -> dict[str, str]:
+    found = {}
+    for volume in spec.get("volumes") or ():
+        path = volume.get("hostPath", {}).get("path") if isinstance(volume, dict) and volume.get("hostPath") else None
+        if path is not None:
+            found[str(volume.get("name", ""))] = _string(path, text)
+    return found
+
+
+def _mounts(container: Mapping[str, Any], volumes: Mapping[str, str], text: str) -> dict[str, str]:
+    mounts = {}
+    for mount in container.get("volumeMounts") or ():
+        if isinstance(mount, dict) and mount.get("name") in volumes:
+            sub = mount.get("subPath")
+            source = volumes[str(mount["name"])]
+            mounts[_string(mount.get("mountPath"), text)] = f"{source}/{sub}" if sub else source
+    return mounts
+
+
+def _environment(container: Mapping[str, Any]) -> dict[str, str]:
+    rows = container.get("env") or ()
+    return {str(row.get("name")): str(row["value"]) for row in rows if isinstance(row, dict) and "value" in row}
+
+
+def _flags(words: list[str]) -> dict[str, str]:
+    flags: dict[str, str] = {}
+    waiting = ""
+    for word in words:
+        if word.startswith("-"):
+            name, equals, value = word.lstrip("-").partition("=")
+            flags[name] = value if equals else "true"
+            waiting = "" if equals else name
+        elif waiting:
+            flags[waiting] = word
+            waiting = ""
+    return flags
+
+
+def _mapping(value: Any, text: str, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _odd(text, f"its {what} is not a mapping")
+    return value
+
+
+def _strings(value: Any, text: str) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _odd(text, "its command is not a list")
+    return [str(word) for word in value]
+
+
+def _string(value: Any, text: str) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise _odd(text, f"{value!r} is not a path or name")
+    return value
+
+
+def _odd(text: str, why: str) -> UnexpectedOutput:
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
+    return UnexpectedOutput(f"this is no static pod manifest that we know ({why}): {shlex.quote(first[:200])}")
