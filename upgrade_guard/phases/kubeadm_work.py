@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
@@ -9,6 +11,7 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.phases.looking import until
 from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.site import NodeTools, Site
+from upgrade_guard.tools.kubeadm import parse_upgrade_plan
 from upgrade_guard.tools.static_pod import image_of
 
 VERSIONED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -119,10 +122,14 @@ def plan(site: Site, node: Node, target: Version, name: str) -> Step:
         kubeadm = tools.kubeadm.version()
         if kubeadm != target:
             return NotDone(f"kubeadm on {node.name} is {kubeadm}, and would print a misleading plan")
-        planned = tools.kubeadm.upgrade_plan(target, site.config.upgrade.ignore_preflight_errors)
-        if planned.kubeadm_first:
-            return NotDone("kubeadm says that it has to be updated first")
-        return Done({"components": [vars(row) for row in planned.components]})
+        planned = parse_upgrade_plan(
+            tools.kubeadm.upgrade_plan(target, site.config.upgrade.ignore_preflight_errors)
+        )
+        if planned.must_update_kubeadm:
+            return NotDone(f"kubeadm says that it has to be updated to {planned.update_kubeadm_to} first")
+        if planned.manual_configs:
+            return NotDone(f"kubeadm wants a person to convert {', '.join(planned.manual_configs)} first")
+        return Done({"components": [asdict(row) for row in planned.components]})
 
     def act(_: Facts) -> None:
         """Nothing: kubeadm has answered."""

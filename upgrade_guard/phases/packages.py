@@ -6,7 +6,7 @@ switched (kubernetes.io: "Changing The Kubernetes Package Repository").
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.cluster import Node
@@ -55,7 +55,7 @@ def point_source(site: Site, node: Node, name: str, old: Version, new: Version, 
     )
 
 
-def install(site: Site, node: Node, name: str, target: Version, packages: Sequence[str], *, lane: str = "") -> Step:
+def install(site: Site, node: Node, name: str, target: Version, packages: tuple[str, ...], *, lane: str = "") -> Step:
     """Install `packages` at `target`, and keep the holds the node had."""
     tools = site.on(node)
     summary = f"install {', '.join(packages)} {target} on {node.name}"
@@ -76,7 +76,7 @@ def install(site: Site, node: Node, name: str, target: Version, packages: Sequen
         tools.apt.install(versions)
         holds = [p for p in packages if p in node.holds]
         if holds:
-            tools.apt.hold(holds)
+            tools.apt.hold(tuple(holds))
 
     return Step(name, summary, probe, act, changes_node=True, lane=lane)
 
@@ -138,8 +138,8 @@ def put_back(site: Site, node: Node, name: str, source: bytes | None, *, lane: s
         again = [p for p in before if p in node.holds and p not in now_held]
         loose = [p for p in before if p not in node.holds and p in now_held]
         if again:
-            tools.apt.hold(again)
+            tools.apt.hold(tuple(again))
         if loose:
-            tools.apt.unhold(loose)
+            tools.apt.unhold(tuple(loose))
 
     return Step(name, f"put the packages of {node.name} back", probe, act, changes_node=True, lane=lane)

@@ -1,0 +1,69 @@
+# Everything happens in a virtual environment inside the checkout; nothing else on the machine is changed.
+VENV := .venv
+BIN := $(VENV)/bin
+LAB := .lab
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/pytest -W error
+
+.DEFAULT_GOAL := help
+.PHONY: all bench crash demo docs docs-check format help lab-down lint package revision test types
+
+all: format-check lint types docs-check test package ## what CI runs
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+bench: $(READY) ## measure what DESIGN promises in numbers, and print the tables
+	for script in tests/bench/*_bench.py; do $(BIN)/python $$script || exit 1; done
+
+crash: $(READY) ## the crash tests alone
+	$(PYTEST) tests/crash
+
+demo: $(READY) ## an upgrade of a rehearsal cluster, from 1.27 to 1.28, here and now
+	$(BIN)/upgrade-guard lab down --dir $(LAB)
+	$(BIN)/upgrade-guard lab run v1.28.0 --dir $(LAB) --keep --yes
+	@echo
+	@echo 'Look at what happened:'
+	@echo '  $(BIN)/upgrade-guard --config $(LAB)/config.toml history'
+	@echo '  $(BIN)/upgrade-guard --config $(LAB)/config.toml show last'
+	@echo 'See an upgrade that fails and is rolled back by itself:'
+	@echo '  $(BIN)/upgrade-guard lab run v1.28.0 --dir $(LAB)-rollback --fault apply-fails-after-etcd --keep --yes'
+	@echo 'Remove the rehearsal clusters:'
+	@echo '  make lab-down'
+
+lab-down: $(READY) ## remove the rehearsal clusters of demo
+	$(BIN)/upgrade-guard lab down --dir $(LAB)
+	$(BIN)/upgrade-guard lab down --dir $(LAB)-rollback
+
+docs: $(READY) ## write the generated references anew
+	$(BIN)/python docs/generate.py
+
+docs-check: $(READY) ## fail when a generated reference is stale
+	$(BIN)/python docs/generate.py --check
+
+format: $(READY) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --exit-zero .
+
+format-check: $(READY)
+	$(BIN)/ruff format --check .
+
+lint: $(READY) ## lint the code
+	$(BIN)/ruff check .
+
+types: $(READY) ## check types
+	$(BIN)/mypy
+
+test: $(READY) ## every test
+	$(PYTEST) --numprocesses 2
+
+package: $(READY) ## build the wheel and use it without development dependencies
+	$(BIN)/python tests/package_check.py
+
+revision: $(READY) ## MESSAGE="what changed": write a migration from the models
+	$(BIN)/python migrations/new_revision.py "$(MESSAGE)"
+
+help: ## this text
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
