@@ -29,4 +29,7 @@ class Host(Protocol):
         """What people call it."""
 
     def run(self, command: Command) -> Result:
-        """Run it and wait. A timeout gives `exit_status` None. Raises HostUnreachable when it never got there or the connection broke."""
+        """Run it and wait. A timeout gives `exit_status` None.
+
+        Raises HostUnreachable when it never got there or the connection broke.
+        """

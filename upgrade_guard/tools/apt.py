@@ -50,7 +50,7 @@ class Apt:
         run_checked(self._host, (*_QUIET, "apt-get", "update"), timeout=DOWNLOAD_TIMEOUT, changes=True)
 
     def install(
-        self, versions: Mapping[str, str], download_only: bool = False, *, timeout: float = DOWNLOAD_TIMEOUT
+        self, versions: Mapping[str, str], *, download_only: bool = False, timeout: float = DOWNLOAD_TIMEOUT
     ) -> None:
         """Bring those packages to exactly those versions, down too; configuration files that were edited stay."""
         wanted = tuple(f"{check_name(name, 'package name')}={version}" for name, version in sorted(versions.items()))

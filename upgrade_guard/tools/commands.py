@@ -49,6 +49,11 @@ def failure(host: Host, argv: tuple[str, ...], result: Result, timeout: float = 
 def program_of(argv: tuple[str, ...]) -> str:
     """The program and its first words, without `env`, paths and flags: `kubeadm upgrade apply`."""
     words = [str(word) for word in argv]
+    if words[:1] == ["flock"] and "true" not in words[-1:]:
+        words = words[1:]
+        while words and words[0].startswith("-"):
+            words = words[1:]
+        words = words[1:]
     if words and words[0] == "env":
         words = words[1:]
         while words and (words[0].startswith("-") or "=" in words[0]):

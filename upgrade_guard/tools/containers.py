@@ -18,6 +18,8 @@ from upgrade_guard.tools.container_rows import (
     parse_tasks,
 )
 
+__all__ = ["Container", "Containers", "full_image_name"]
+
 _CTR = ("ctr", "-n", "k8s.io")
 _NOT_FOUND = 127
 _LOG_LINES = 200

@@ -12,9 +12,9 @@ DEFAULT_CLIENT_URL = "http://localhost:2379"  # etcd's own default for --listen-
 def parse_etcd_manifest(text: str) -> EtcdManifest:
     """Read it. A flag that is not given anywhere is "" (the check `etcd-manifest-complete` says which).
 
-    etcd takes each flag from its environment too (`ETCD_DATA_DIR`); paths are those on the node, also where a mount gives
-    them another name in the container. Raises UnexpectedOutput when the pod does not run etcd itself or takes its
-    flags from a file, or when a path is relative.
+    etcd takes each flag from its environment too (`ETCD_DATA_DIR`); paths are those on the node, also where a mount
+    gives them another name in the container. Raises UnexpectedOutput when the pod does not run etcd itself or takes
+    its flags from a file, or when a path is relative.
     """
     pod = parse_static_pod(text)
     if pod.program.rpartition("/")[2] != "etcd":

@@ -12,7 +12,9 @@ from upgrade_guard.errors import CommandFailed, StepFailed, UsageProblem
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Result
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, READ_TIMEOUT, run_checked, unexpected
-from upgrade_guard.tools.file_entries import Entry, parse_entries
+from upgrade_guard.tools.file_entries import Entry, list_archive, parse_entries
+
+__all__ = ["Entry", "Files", "list_archive"]
 
 LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
 _LOCK_HELD = 75

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from upgrade_guard.errors import CommandFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.commands import failure, run_checked, unexpected
 from upgrade_guard.tools.kubeadm_certificates import Certificate, parse_certificates
-from upgrade_guard.tools.kubeadm_plan import parse_upgrade_plan as parse_upgrade_plan
+from upgrade_guard.tools.kubeadm_plan import PlannedComponent, UpgradePlan, parse_upgrade_plan
 
+__all__ = ["Certificate", "Kubeadm", "PlannedComponent", "UpgradePlan", "parse_upgrade_plan"]
+
+_LOCK_HELD = 75
 DEFAULT_DIRECTORY = "/etc/kubernetes"
 PLAN_TIMEOUT = 180.0  # seconds; measured 3 to 5, its health-check Job may take a minute and more
 APPLY_TIMEOUT = 1800.0  # seconds; measured 158 to 183, kubeadm gives each of four components five minutes
@@ -37,13 +41,19 @@ class Kubeadm:
     def upgrade_apply(self, target: Version, ignore: tuple[str, ...] = (), timeout: float = APPLY_TIMEOUT) -> str:
         """Upgrade the first control plane; what it printed. Running it again after a failure is safe by its design."""
         words = ("kubeadm", "upgrade", "apply", str(target), "--yes")
-        argv = (*words, *_ignoring(ignore), *self._kubeconfig("admin.conf"))
-        return run_checked(self._host, argv, timeout=timeout, changes=True).stdout
+        return self._upgrade((*words, *_ignoring(ignore), *self._kubeconfig("admin.conf")), timeout)
 
     def upgrade_node(self, ignore: tuple[str, ...] = (), timeout: float = APPLY_TIMEOUT) -> str:
         """Upgrade another control plane, or the kubelet configuration of a worker; what it printed."""
         argv = ("kubeadm", "upgrade", "node", *_ignoring(ignore), *self._kubeconfig(*self._node_kubeconfig()))
-        return run_checked(self._host, argv, timeout=timeout, changes=True).stdout
+        return self._upgrade(argv, timeout)
+
+    def at_work(self) -> bool:
+        """Does a kubeadm upgrade that we started on this node still run, perhaps orphaned by an earlier process?"""
+        if run_checked(self._host, ("test", "-e", self._lock), accept=(0, 1)).exit_status != 0:
+            return False
+        argv = (*self._locked(), "true")
+        return run_checked(self._host, argv, accept=(0, _LOCK_HELD)).exit_status == _LOCK_HELD
 
     def certificates(self) -> tuple[Certificate, ...]:
         """Every certificate that kubeadm knows on this node, its authorities too."""
@@ -59,6 +69,29 @@ class Kubeadm:
         """The images that this kubeadm wants for `target`."""
         argv = ("kubeadm", "config", "images", "list", "--kubernetes-version", str(target))
         return tuple(line.strip() for line in run_checked(self._host, argv).stdout.splitlines() if line.strip())
+
+    @property
+    def _lock(self) -> str:
+        return f"{self._settings.work_dir}/kubeadm.lock"
+
+    def _locked(self) -> tuple[str, ...]:
+        return ("flock", "--nonblock", "--exclusive", f"--conflict-exit-code={_LOCK_HELD}", self._lock)
+
+    def _upgrade(self, argv: tuple[str, ...], timeout: float) -> str:
+        """Under a lock that the kernel keeps as long as kubeadm lives, even when nobody waits for it any more."""
+        run_checked(self._host, ("mkdir", "--parents", "--mode=0700", "--", self._settings.work_dir), changes=True)
+        locked = (*self._locked(), *argv)
+        result = run_checked(self._host, locked, timeout=timeout, changes=True, accept=(0, _LOCK_HELD))
+        if result.exit_status == _LOCK_HELD and not result.stdout:
+            raise CommandFailed(
+                f"kubeadm is already at work on {self._host.name}",
+                exit_status=_LOCK_HELD,
+                stderr=result.stderr,
+                hint=f"Wait for it (pgrep -a kubeadm on {self._host.name}), then: upgrade-guard resume",
+            )
+        if result.exit_status != 0:
+            raise failure(self._host, locked, result, timeout)
+        return result.stdout
 
     def _kubeconfig(self, *names: str) -> tuple[str, ...]:
         directory = self._settings.kubernetes_dir

@@ -13,9 +13,9 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.tools.commands import failure, parse_json, run_checked, unexpected
 from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config
 from upgrade_guard.tools.kubectl_extensions import (
-    ApiService,
+    ApiServiceRow,
     DeprecatedApi,
-    Webhook,
+    WebhookRow,
     parse_api_services,
     parse_deprecated_apis,
     parse_webhooks,
@@ -31,6 +31,19 @@ from upgrade_guard.tools.kubectl_workloads import (
     parse_services,
     parse_workloads,
 )
+
+__all__ = [
+    "ApiServiceRow",
+    "Budget",
+    "DeprecatedApi",
+    "KubeadmConfig",
+    "Kubectl",
+    "NodeRow",
+    "PodRow",
+    "ServiceRow",
+    "WebhookRow",
+    "WorkloadRow",
+]
 
 _ALL = "--all-namespaces"
 _JSON = ("-o", "json")
@@ -70,11 +83,11 @@ class Kubectl:
         """What kubeadm believes of this cluster, from its ConfigMap."""
         return parse_kubeadm_config(self._run("--namespace=kube-system", "get", "configmap", "kubeadm-config", *_JSON))
 
-    def api_services(self) -> tuple[ApiService, ...]:
+    def api_services(self) -> tuple[ApiServiceRow, ...]:
         """The API groups, local ones and those that another server answers."""
         return parse_api_services(self._get("apiservices", *_JSON))
 
-    def webhooks(self) -> tuple[Webhook, ...]:
+    def webhooks(self) -> tuple[WebhookRow, ...]:
         """Every admission webhook: one that fails can refuse what an upgrade needs."""
         return parse_webhooks(self._get("validatingwebhookconfigurations,mutatingwebhookconfigurations", *_JSON))
 

@@ -13,8 +13,8 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
-class ApiService:
-    """One API group and version. `service` is `namespace/name` of the server behind it, "" for the API server itself."""
+class ApiServiceRow:
+    """One API group and version. `service` is `namespace/name` of the server behind it, "" for kube-apiserver."""
 
     name: str
     available: bool
@@ -23,7 +23,7 @@ class ApiService:
 
 
 @dataclass(frozen=True)
-class Webhook:
+class WebhookRow:
     """One admission webhook. `target` is `namespace/name` of its service or a URL; `failure_policy` Fail or Ignore."""
 
     configuration: str
@@ -49,12 +49,12 @@ class DeprecatedApi:
     removed_release: str
 
 
-def parse_api_services(text: str) -> tuple[ApiService, ...]:
+def parse_api_services(text: str) -> tuple[ApiServiceRow, ...]:
     """`kubectl get apiservices -o json`."""
     return rows("kubectl get apiservices", text, _api_service)
 
 
-def parse_webhooks(text: str) -> tuple[Webhook, ...]:
+def parse_webhooks(text: str) -> tuple[WebhookRow, ...]:
     """`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o json`."""
     return tuple(hook for hooks in rows("kubectl get webhooks", text, _webhooks) for hook in hooks)
 
@@ -71,10 +71,10 @@ def parse_deprecated_apis(text: str) -> tuple[DeprecatedApi, ...]:
     return tuple(found)
 
 
-def _api_service(one: dict[str, Any]) -> ApiService:
+def _api_service(one: dict[str, Any]) -> ApiServiceRow:
     service = one["spec"].get("service")
     available = condition(one, "Available")
-    return ApiService(
+    return ApiServiceRow(
         name=one["metadata"]["name"],
         available=available.get("status") == "True",
         service=f"{service['namespace']}/{service['name']}" if service else "",
@@ -82,15 +82,15 @@ def _api_service(one: dict[str, Any]) -> ApiService:
     )
 
 
-def _webhooks(one: dict[str, Any]) -> tuple[Webhook, ...]:
+def _webhooks(one: dict[str, Any]) -> tuple[WebhookRow, ...]:
     kind = "validating" if one["kind"].startswith("Validating") else "mutating"
     return tuple(_webhook(hook, one["metadata"]["name"], kind) for hook in one.get("webhooks") or ())
 
 
-def _webhook(hook: dict[str, Any], configuration: str, kind: str) -> Webhook:
+def _webhook(hook: dict[str, Any], configuration: str, kind: str) -> WebhookRow:
     client = hook["clientConfig"]
     service = client.get("service")
-    return Webhook(
+    return WebhookRow(
         configuration=configuration,
         name=hook["name"],
         kind=kind,

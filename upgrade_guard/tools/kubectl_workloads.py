@@ -76,10 +76,10 @@ def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 def _expression(row: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     key, operator, values = row["key"], row["operator"], row.get("values") or ()
     if operator == "In":
-        return key in labels and labels[key] in values
+        return labels.get(key) in tuple(values)
     if operator == "NotIn":
-        return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")
+        return labels.get(key) not in tuple(values)
+    return (key in labels) is (operator == "Exists")
 
 
 def _workload(one: dict[str, Any]) -> WorkloadRow:
