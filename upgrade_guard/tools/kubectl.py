@@ -13,9 +13,9 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.tools.commands import failure, parse_json, run_checked, unexpected
 from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config
 from upgrade_guard.tools.kubectl_extensions import (
-    ApiServiceRow,
+    ApiService,
     DeprecatedApi,
-    WebhookRow,
+    Webhook,
     parse_api_services,
     parse_deprecated_apis,
     parse_webhooks,
@@ -33,7 +33,7 @@ from upgrade_guard.tools.kubectl_workloads import (
 )
 
 __all__ = [
-    "ApiServiceRow",
+    "ApiService",
     "Budget",
     "DeprecatedApi",
     "KubeadmConfig",
@@ -41,7 +41,7 @@ __all__ = [
     "NodeRow",
     "PodRow",
     "ServiceRow",
-    "WebhookRow",
+    "Webhook",
     "WorkloadRow",
 ]
 
@@ -83,11 +83,11 @@ class Kubectl:
         """What kubeadm believes of this cluster, from its ConfigMap."""
         return parse_kubeadm_config(self._run("--namespace=kube-system", "get", "configmap", "kubeadm-config", *_JSON))
 
-    def api_services(self) -> tuple[ApiServiceRow, ...]:
+    def api_services(self) -> tuple[ApiService, ...]:
         """The API groups, local ones and those that another server answers."""
         return parse_api_services(self._get("apiservices", *_JSON))
 
-    def webhooks(self) -> tuple[WebhookRow, ...]:
+    def webhooks(self) -> tuple[Webhook, ...]:
         """Every admission webhook: one that fails can refuse what an upgrade needs."""
         return parse_webhooks(self._get("validatingwebhookconfigurations,mutatingwebhookconfigurations", *_JSON))
 

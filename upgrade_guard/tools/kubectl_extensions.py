@@ -13,7 +13,7 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
-class ApiServiceRow:
+class ApiService:
     """One API group and version. `service` is `namespace/name` of the server behind it, "" for kube-apiserver."""
 
     name: str
@@ -23,7 +23,7 @@ class ApiServiceRow:
 
 
 @dataclass(frozen=True)
-class WebhookRow:
+class Webhook:
     """One admission webhook. `target` is `namespace/name` of its service or a URL; `failure_policy` Fail or Ignore."""
 
     configuration: str
@@ -49,12 +49,12 @@ class DeprecatedApi:
     removed_release: str
 
 
-def parse_api_services(text: str) -> tuple[ApiServiceRow, ...]:
+def parse_api_services(text: str) -> tuple[ApiService, ...]:
     """`kubectl get apiservices -o json`."""
     return rows("kubectl get apiservices", text, _api_service)
 
 
-def parse_webhooks(text: str) -> tuple[WebhookRow, ...]:
+def parse_webhooks(text: str) -> tuple[Webhook, ...]:
     """`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations -o json`."""
     return tuple(hook for hooks in rows("kubectl get webhooks", text, _webhooks) for hook in hooks)
 
@@ -71,10 +71,10 @@ def parse_deprecated_apis(text: str) -> tuple[DeprecatedApi, ...]:
     return tuple(found)
 
 
-def _api_service(one: dict[str, Any]) -> ApiServiceRow:
+def _api_service(one: dict[str, Any]) -> ApiService:
     service = one["spec"].get("service")
     available = condition(one, "Available")
-    return ApiServiceRow(
+    return ApiService(
         name=one["metadata"]["name"],
         available=available.get("status") == "True",
         service=f"{service['namespace']}/{service['name']}" if service else "",
@@ -82,15 +82,15 @@ def _api_service(one: dict[str, Any]) -> ApiServiceRow:
     )
 
 
-def _webhooks(one: dict[str, Any]) -> tuple[WebhookRow, ...]:
+def _webhooks(one: dict[str, Any]) -> tuple[Webhook, ...]:
     kind = "validating" if one["kind"].startswith("Validating") else "mutating"
     return tuple(_webhook(hook, one["metadata"]["name"], kind) for hook in one.get("webhooks") or ())
 
 
-def _webhook(hook: dict[str, Any], configuration: str, kind: str) -> WebhookRow:
+def _webhook(hook: dict[str, Any], configuration: str, kind: str) -> Webhook:
     client = hook["clientConfig"]
     service = client.get("service")
-    return WebhookRow(
+    return Webhook(
         configuration=configuration,
         name=hook["name"],
         kind=kind,
