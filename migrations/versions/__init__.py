@@ -1,0 +1,1 @@
+"""Forward only. Rows of history keep the columns that they were digested with; a new column is nullable."""

@@ -1,0 +1,128 @@
+"""What the journal can be asked."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import datetime
+from itertools import islice
+
+from upgrade_guard.errors import UsageProblem
+from upgrade_guard.journal import chain, history
+from upgrade_guard.journal.problems import no_such_run
+from upgrade_guard.journal.rows import Rows
+from upgrade_guard.model.run import (
+    ApprovalRecord,
+    CommandRow,
+    CopyRecord,
+    NodeRecord,
+    ProofRecord,
+    Run,
+    SnapshotRecord,
+    StepRow,
+    Transition,
+)
+from upgrade_guard.model.step import Facts
+
+
+class Answers:
+    """Every question that the other rooms ask; each answer is of one moment."""
+
+    def _rows(self) -> AbstractContextManager[Rows]:
+        raise NotImplementedError
+
+    def run(self, run_id: str) -> Run:
+        """The run with that id, or the only one whose id begins so. Raises UsageProblem."""
+        with self._rows() as rows:
+            found = history.run_named(rows, run_id)
+        if not found:
+            raise no_such_run(run_id)
+        if len(found) > 1:
+            raise UsageProblem(
+                f"{run_id!r} is the beginning of more than one run",
+                hint="give more of it: `upgrade-guard history`",
+                reasons=tuple(run.id for run in found),
+            )
+        return found[0]
+
+    def open_run(self) -> Run | None:
+        """The newest run that is not finished; a run whose rollback failed is not."""
+        with self._rows() as rows:
+            return history.open_run(rows)
+
+    def runs(
+        self,
+        *,
+        limit: int | None = 50,
+        cluster: str | None = None,
+        target: str | None = None,
+        outcome: str | None = None,
+        since: datetime | None = None,
+    ) -> tuple[Run, ...]:
+        """Newest first. `outcome` is "" for runs that are open; `since` is about their start."""
+        with self._rows() as rows:
+            return history.runs(rows, limit=limit, cluster=cluster, target=target, outcome=outcome, since=since)
+
+    def latest(self, run_id: str, step_name: str) -> StepRow | None:
+        """The newest row of a step; an outcome of STARTED means that it is under way, or in doubt."""
+        with self._rows() as rows:
+            return history.latest(rows, run_id, step_name)
+
+    def facts(self, run_id: str) -> Facts:
+        """Results of the steps that count as done, and the names of all that ever started."""
+        with self._rows() as rows:
+            return history.facts(rows, run_id)
+
+    def transitions(self, run_id: str) -> tuple[Transition, ...]:
+        """Oldest first, like all that follow."""
+        with self._rows() as rows:
+            return history.transitions(rows, run_id)
+
+    def steps(self, run_id: str) -> tuple[StepRow, ...]:
+        """Every attempt's beginning and end."""
+        with self._rows() as rows:
+            return history.steps(rows, run_id)
+
+    def commands(self, run_id: str) -> tuple[CommandRow, ...]:
+        """Commands that ran."""
+        with self._rows() as rows:
+            return history.commands(rows, run_id)
+
+    def approvals(self, run_id: str) -> tuple[ApprovalRecord, ...]:
+        """Who said yes."""
+        with self._rows() as rows:
+            return history.approvals(rows, run_id)
+
+    def snapshots(self, run_id: str) -> tuple[SnapshotRecord, ...]:
+        """Bundles; the last one is the one that counts."""
+        with self._rows() as rows:
+            return history.snapshots(rows, run_id)
+
+    def proofs(self, run_id: str) -> tuple[ProofRecord, ...]:
+        """Proofs, those that failed included."""
+        with self._rows() as rows:
+            return history.proofs(rows, run_id)
+
+    def copies(self, run_id: str) -> tuple[CopyRecord, ...]:
+        """Copies."""
+        with self._rows() as rows:
+            return history.copies(rows, run_id)
+
+    def nodes(self, run_id: str) -> tuple[NodeRecord, ...]:
+        """Nodes as inspected."""
+        with self._rows() as rows:
+            return history.nodes(rows, run_id)
+
+    def edited(self, run_id: str) -> tuple[str, ...]:
+        """Sentences about rows of one run that do not hold, or whose neighbours are gone. Quick; for the gate."""
+        with self._rows() as rows:
+            return tuple(chain.edited(rows, run_id))
+
+    def head(self) -> str:
+        """Digest of the newest row: kept elsewhere, it shows whether history was rewritten as a whole."""
+        with self._rows() as rows:
+            return chain.head(rows)[1]
+
+    def verify(self) -> tuple[str, ...]:
+        """Sentences about rows that were edited, removed, inserted or put elsewhere, in all of history; at most 100."""
+        with self._rows() as rows:
+            return tuple(islice(chain.verified(rows), chain.MOST_SENTENCES))

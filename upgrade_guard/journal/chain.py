@@ -1,0 +1,149 @@
+"""The chain that makes history tamper-evident: each row carries the SHA-256 of itself and of the row before it.
+
+Nothing here proves who wrote a row: whoever may write the file can rewrite the whole chain. An operator who keeps the
+head elsewhere sees even that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from upgrade_guard.journal.rows import Row, Rows
+from upgrade_guard.journal.text import json_text
+
+GENESIS = "0" * 64
+HISTORY = ("approvals", "commands", "copies", "nodes", "proofs", "snapshots", "steps", "transitions")
+TABLES = ("runs", *HISTORY)
+MUTABLE = {"runs": frozenset({"cluster", "from_version", "state", "outcome", "finished_at"})}
+MOST_SENTENCES = 100
+
+
+def digest(table: str, row: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, over the canonical JSON of a row as it is stored, its `seq` and `previous` included.
+
+    Empty (NULL) columns do not count, so that a column added by a later version leaves old digests as they are.
+    """
+    changing = MUTABLE.get(table, frozenset())
+    content = {
+        column: int(value) if isinstance(value, bool) else value
+        for column, value in row.items()
+        if column != "digest" and column not in changing and value is not None
+    }
+    return hashlib.sha256(json_text([table, content]).encode()).hexdigest()
+
+
+def head(rows: Rows) -> tuple[int, str]:
+    """`seq` and digest of the newest row; 0 and zeros while there is none."""
+    for row in rows.select("SELECT seq, digest FROM chain"):
+        return row["seq"], row["digest"]
+    return 0, GENESIS
+
+
+def verified(rows: Rows) -> Iterator[str]:
+    """Walk the whole chain, one sentence for each thing that does not hold. Uses constant memory."""
+    last_seq, last_digest = 0, GENESIS
+    for table, row in heapq.merge(*(_rows_of(rows, table) for table in TABLES), key=_seq):
+        seq = row["seq"]
+        if seq == last_seq:
+            yield f"row {seq} ({table}) was inserted: its number is taken"
+        elif seq != last_seq + 1:
+            yield _missing(last_seq + 1, seq - 1)
+        elif row["previous"] != last_digest:
+            yield f"row {seq} ({table}) does not follow from row {last_seq}: one of them was replaced"
+        if digest(table, dict(row)) != row["digest"]:
+            yield f"row {seq} ({table}) was edited"
+        last_seq, last_digest = seq, row["digest"]
+    head_seq, head_digest = head(rows)
+    if head_seq > last_seq:
+        yield _missing(last_seq + 1, head_seq)
+    elif (head_seq, head_digest) != (last_seq, last_digest):
+        yield f"the newest row is {last_seq}, but the chain ends with row {head_seq} and another digest"
+    yield from _states(rows)
+
+
+def edited(rows: Rows, run_id: str) -> Iterator[str]:
+    """The same for the rows of one run and the rows beside them: quick, for the gate."""
+    found = [item for table in TABLES for item in _rows_of(rows, table, run_id)]
+    found.sort(key=_seq)
+    for table, row in found:
+        if digest(table, dict(row)) != row["digest"]:
+            yield f"row {row['seq']} ({table}) of run {run_id} was edited"
+    for (_, before), (table, after) in pairwise(found):
+        if after["seq"] == before["seq"] + 1 and after["previous"] != before["digest"]:
+            yield f"row {after['seq']} ({table}) does not follow from row {before['seq']}: one of them was replaced"
+        elif after["seq"] > before["seq"] + 1:
+            yield from _neighbours(rows, before, after)
+    if found:
+        yield from _end(rows, found[0][1], found[-1][1])
+    yield from _states(rows, run_id)
+
+
+def _neighbours(rows: Rows, before: Row, after: Row) -> Iterator[str]:
+    """Rows of another run, or of none, lie between: the ends of that gap must be there and linked."""
+    following = _at(rows, before["seq"] + 1)
+    if following is None:
+        yield _missing(before["seq"] + 1, before["seq"] + 1)
+    elif following["previous"] != before["digest"]:
+        yield f"row {following['seq']} does not follow from row {before['seq']}: one of them was replaced"
+    preceding = _at(rows, after["seq"] - 1)
+    if preceding is None:
+        if after["seq"] - 1 != before["seq"] + 1:
+            yield _missing(after["seq"] - 1, after["seq"] - 1)
+    elif after["previous"] != preceding["digest"]:
+        yield f"row {after['seq']} does not follow from row {preceding['seq']}: one of them was replaced"
+
+
+def _end(rows: Rows, first: Row, last: Row) -> Iterator[str]:
+    if first["seq"] > 1:
+        preceding = _at(rows, first["seq"] - 1)
+        if preceding is None or preceding["digest"] != first["previous"]:
+            yield f"row {first['seq']} does not follow from the row before it: one of them was replaced or removed"
+    head_seq, head_digest = head(rows)
+    if head_seq > last["seq"]:
+        following = _at(rows, last["seq"] + 1)
+        if following is None or following["previous"] != last["digest"]:
+            yield f"row {last['seq'] + 1} was removed or replaced"
+    elif (head_seq, head_digest) != (last["seq"], last["digest"]):
+        yield f"the newest row is {last['seq']}, but the chain ends with row {head_seq} and another digest"
+
+
+def _seq(item: tuple[str, Row]) -> int:
+    seq: int = item[1]["seq"]
+    return seq
+
+
+def _states(rows: Rows, run_id: str | None = None) -> Iterator[str]:
+    """A run's state is no history, but must be the one that its newest transition reached."""
+    sql = (
+        "SELECT id, state, COALESCE("
+        "(SELECT to_state FROM transitions WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1), 'started') AS reached FROM runs"
+    )
+    for row in rows.select(sql) if run_id is None else rows.select(f"{sql} WHERE id = :run_id", {"run_id": run_id}):
+        if row["state"] != row["reached"]:
+            yield f"run {row['id']} is said to be in state {row['state']}, but history reached {row['reached']}"
+
+
+def _missing(first: int, last: int) -> str:
+    return f"row {first} was removed" if first == last else f"rows {first} to {last} were removed"
+
+
+def _at(rows: Rows, seq: int) -> Row | None:
+    for table in TABLES:
+        for row in rows.select(f"SELECT seq, previous, digest FROM {table} WHERE seq = :seq", {"seq": seq}):  # noqa: S608
+            return row
+    return None
+
+
+def _rows_of(rows: Rows, table: str, run_id: str | None = None) -> Iterator[tuple[str, Row]]:
+    # Table names are the constants above, never input.
+    if run_id is None:
+        found = rows.select(f"SELECT * FROM {table} ORDER BY seq")  # noqa: S608
+    else:
+        column = "id" if table == "runs" else "run_id"
+        found = rows.select(f"SELECT * FROM {table} WHERE {column} = :run_id ORDER BY seq", {"run_id": run_id})  # noqa: S608
+    for row in found:
+        yield table, row

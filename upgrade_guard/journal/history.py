@@ -1,0 +1,268 @@
+"""What the journal answers: one SELECT for each question, rows in, frozen values out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from upgrade_guard.journal.rows import Row, Rows
+from upgrade_guard.journal.text import instant, instant_text
+from upgrade_guard.model.run import (
+    ApprovalRecord,
+    CommandRow,
+    CopyRecord,
+    Event,
+    NodeRecord,
+    Outcome,
+    ProofRecord,
+    Run,
+    SnapshotRecord,
+    State,
+    StepRow,
+    Transition,
+)
+from upgrade_guard.model.step import Facts
+
+Kind = TypeVar("Kind", bound=Enum)
+
+
+class StrangeValueError(Exception):
+    """A stored value that this version does not know."""
+
+
+def run_named(rows: Rows, prefix: str) -> tuple[Run, ...]:
+    """The run of exactly that id, else up to two whose ids begin so."""
+    exact = tuple(_run(row) for row in rows.select("SELECT * FROM runs WHERE id = :id", {"id": prefix}))
+    if exact or not prefix:
+        return exact
+    sql = "SELECT * FROM runs WHERE id >= :low AND id < :high ORDER BY id LIMIT 2"
+    return tuple(_run(row) for row in rows.select(sql, {"low": prefix, "high": prefix + "\U0010ffff"}))
+
+
+def open_run(rows: Rows) -> Run | None:
+    """The newest run that is not finished."""
+    for row in rows.select("SELECT * FROM runs WHERE finished_at IS NULL ORDER BY seq DESC LIMIT 1"):
+        return _run(row)
+    return None
+
+
+def runs(
+    rows: Rows,
+    *,
+    limit: int | None,
+    cluster: str | None,
+    target: str | None,
+    outcome: str | None,
+    since: datetime | None,
+) -> tuple[Run, ...]:
+    """Newest first."""
+    asked = {
+        "cluster = :cluster": cluster,
+        "target = :target": target,
+        "outcome = :outcome": outcome,
+        "started_at >= :since": None if since is None else instant_text(since),
+    }
+    parameters: dict[str, Any] = {text.rpartition(":")[2]: value for text, value in asked.items() if value is not None}
+    where = " AND ".join(text for text, value in asked.items() if value is not None)
+    sql = f"SELECT * FROM runs{' WHERE ' + where if where else ''} ORDER BY seq DESC"  # noqa: S608 (the texts above)
+    if limit is not None:
+        sql, parameters["limit"] = f"{sql} LIMIT :limit", limit
+    return tuple(_run(row) for row in rows.select(sql, parameters))
+
+
+def latest(rows: Rows, run_id: str, step_name: str) -> StepRow | None:
+    """The newest row of a step."""
+    sql = "SELECT * FROM steps WHERE run_id = :run_id AND name = :name ORDER BY seq DESC LIMIT 1"
+    for row in rows.select(sql, {"run_id": run_id, "name": step_name}):
+        return _step(row)
+    return None
+
+
+def facts(rows: Rows, run_id: str) -> Facts:
+    """Results of the steps whose newest row says that they succeeded, and the names of all that ever started."""
+    sql = (
+        "SELECT name, outcome, result FROM steps WHERE seq IN "
+        "(SELECT MAX(seq) FROM steps WHERE run_id = :run_id GROUP BY name)"
+    )
+    newest = list(rows.select(sql, {"run_id": run_id}))
+    return Facts(
+        run_id=run_id,
+        results={
+            row["name"]: json.loads(row["result"])
+            for row in newest
+            if _known(Outcome, row["outcome"]) is Outcome.SUCCEEDED
+        },
+        started=frozenset(row["name"] for row in newest),
+    )
+
+
+def transitions(rows: Rows, run_id: str) -> tuple[Transition, ...]:
+    """Oldest first."""
+    return tuple(
+        Transition(
+            seq=row["seq"],
+            run_id=row["run_id"],
+            event=_known(Event, row["event"]),
+            from_state=_known(State, row["from_state"]),
+            to_state=_known(State, row["to_state"]),
+            at=instant(row["at"]),
+            reasons=tuple(json.loads(row["reasons"])),
+        )
+        for row in _of_run(rows, "transitions", run_id)
+    )
+
+
+def steps(rows: Rows, run_id: str) -> tuple[StepRow, ...]:
+    """Oldest first."""
+    return tuple(_step(row) for row in _of_run(rows, "steps", run_id))
+
+
+def commands(rows: Rows, run_id: str) -> tuple[CommandRow, ...]:
+    """Oldest first."""
+    return tuple(
+        CommandRow(
+            run_id=row["run_id"],
+            step=row["step"],
+            attempt=row["attempt"],
+            host=row["host"],
+            argv=tuple(json.loads(row["argv"])),
+            exit_status=row["exit_status"],
+            started_at=instant(row["started_at"]),
+            duration=row["duration"],
+            changes=bool(row["changes"]),
+            stdout=row["stdout"],
+            stderr=row["stderr"],
+            seq=row["seq"],
+        )
+        for row in _of_run(rows, "commands", run_id)
+    )
+
+
+def approvals(rows: Rows, run_id: str) -> tuple[ApprovalRecord, ...]:
+    """Oldest first."""
+    return tuple(
+        ApprovalRecord(
+            subject=row["subject"], by=row["by"], how=row["how"], said=row["said"], at=instant(row["approved_at"])
+        )
+        for row in _of_run(rows, "approvals", run_id)
+    )
+
+
+def nodes(rows: Rows, run_id: str) -> tuple[NodeRecord, ...]:
+    """Oldest first."""
+    return tuple(
+        NodeRecord(
+            name=row["name"],
+            role=row["role"],
+            address=row["address"],
+            kubelet_version=row["kubelet_version"],
+            packages=_mapping(row["packages"]),
+        )
+        for row in _of_run(rows, "nodes", run_id)
+    )
+
+
+def snapshots(rows: Rows, run_id: str) -> tuple[SnapshotRecord, ...]:
+    """Oldest first."""
+    return tuple(
+        SnapshotRecord(
+            bundle=row["bundle"],
+            path=row["path"],
+            snapshot_sha256=row["snapshot_sha256"],
+            manifest_sha256=row["manifest_sha256"],
+            size=row["size"],
+            revision=row["revision"],
+            cluster_id=row["cluster_id"],
+            taken_at=instant(row["taken_at"]),
+        )
+        for row in _of_run(rows, "snapshots", run_id)
+    )
+
+
+def proofs(rows: Rows, run_id: str) -> tuple[ProofRecord, ...]:
+    """Oldest first."""
+    return tuple(
+        ProofRecord(
+            bundle=row["bundle"],
+            snapshot_sha256=row["snapshot_sha256"],
+            ok=bool(row["ok"]),
+            revision=row["revision"],
+            hashkv=row["hashkv"],
+            restore_seconds=row["restore_seconds"],
+            proven_at=instant(row["proven_at"]),
+            levels=_mapping(row["levels"]),
+        )
+        for row in _of_run(rows, "proofs", run_id)
+    )
+
+
+def copies(rows: Rows, run_id: str) -> tuple[CopyRecord, ...]:
+    """Oldest first."""
+    return tuple(
+        CopyRecord(
+            bundle=row["bundle"],
+            target=row["target"],
+            location=row["location"],
+            sha256=row["sha256"],
+            read_back=bool(row["read_back"]),
+            off_control_plane=bool(row["off_control_plane"]),
+            copied_at=instant(row["copied_at"]),
+        )
+        for row in _of_run(rows, "copies", run_id)
+    )
+
+
+def _of_run(rows: Rows, table: str, run_id: str) -> list[Row]:
+    # The table's name is one of the constants above.
+    return list(rows.select(f"SELECT * FROM {table} WHERE run_id = :run_id ORDER BY seq", {"run_id": run_id}))  # noqa: S608
+
+
+def _run(row: Row) -> Run:
+    return Run(
+        id=row["id"],
+        cluster=row["cluster"],
+        from_version=row["from_version"],
+        target=row["target"],
+        state=_known(State, row["state"]),
+        outcome=row["outcome"],
+        started_at=instant(row["started_at"]),
+        finished_at=None if row["finished_at"] is None else instant(row["finished_at"]),
+        offsite_required=row["offsite_required"],
+        snapshot_max_age=row["snapshot_max_age"],
+        settings=_mapping(row["settings"]),
+        operator=row["operator"],
+        host=row["host"],
+        tool_version=row["tool_version"],
+    )
+
+
+def _step(row: Row) -> StepRow:
+    return StepRow(
+        seq=row["seq"],
+        run_id=row["run_id"],
+        name=row["name"],
+        lane=row["lane"],
+        attempt=row["attempt"],
+        state=_known(State, row["state"]),
+        outcome=_known(Outcome, row["outcome"]),
+        changes_node=bool(row["changes_node"]),
+        at=instant(row["at"]),
+        result=_mapping(row["result"]),
+        detail=row["detail"],
+    )
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    value: Mapping[str, Any] = json.loads(text)
+    return value
+
+
+def _known(kind: type[Kind], value: str) -> Kind:
+    try:
+        return kind(value)
+    except ValueError as error:
+        what = kind.__name__.lower()
+        raise StrangeValueError(f"the {what} {value!r} is unknown to this one") from error

@@ -1,0 +1,123 @@
+"""The file, open for writing: its connection, its transactions, its errors. Loads SQLAlchemy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.orm import Session
+
+from upgrade_guard.journal.appending import SessionRows
+from upgrade_guard.journal.history import StrangeValueError
+from upgrade_guard.journal.place import private_directory, private_file, refuse_network_file_system
+from upgrade_guard.journal.problems import cured, newer
+from upgrade_guard.journal.transaction import Transaction
+from upgrade_guard.journal.triggers import TRIGGERS, missing_or_changed
+from upgrade_guard.journal.versions import Age, age, age_of_file, copy_aside, migrate
+
+_READING = "upgrade_guard_reading"
+
+
+class Store:
+    """The journal's file, open for writing. One thread at a time uses it: the journal's lock sees to that."""
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+        """Make what is missing (directory 0700, file 0600, tables, triggers). Raises JournalProblem."""
+        private_directory(path.parent)
+        refuse_network_file_system(path.parent)
+        private_file(path)
+        self._path = path
+        found = age_of_file(path)
+        if found is Age.OLDER:
+            copy_aside(path, now())
+        with _cured(path):
+            if found is not Age.CURRENT:
+                self._migrate()
+            self._engine = _engine(path, foreign_keys=True)
+            self._reading = self._engine.execution_options(**{_READING: True})
+            self._stand_triggers()
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._engine.dispose()
+
+    @contextmanager
+    def rows(self) -> Iterator[SessionRows]:
+        """What is committed, as of one moment."""
+        with _cured(self._path), self._reading.connect() as connection:
+            yield SessionRows(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """One transaction: all of it is on the disk afterwards, or none of it. Raises Refused and JournalProblem."""
+        with _cured(self._path), Session(self._engine) as session, session.begin():
+            yield Transaction(session)
+
+    def _migrate(self) -> None:
+        engine = _engine(self._path, foreign_keys=False)
+        try:
+            with engine.begin() as connection:
+                # Another process may have been quicker while this one waited for the lock.
+                if age(SessionRows(connection), self._path) is not Age.CURRENT:
+                    migrate(connection)
+        finally:
+            engine.dispose()
+
+    def _stand_triggers(self) -> None:
+        with self.rows() as rows:
+            if not missing_or_changed(rows):
+                return
+        with self._engine.begin() as connection:
+            for name in missing_or_changed(SessionRows(connection)):
+                connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
+                connection.exec_driver_sql(TRIGGERS[name])
+
+
+def _engine(path: Path, *, foreign_keys: bool) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": 5.0})
+
+    # The driver's own transactions neither begin before DDL nor take the write lock at once, so two writers deadlock:
+    # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#serializable-isolation-savepoints-transactional-ddl
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL writes the log through to the disk at each commit: what is recorded survives a power loss.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        connection.execute("PRAGMA busy_timeout = 5000")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READING, False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextmanager
+def _cured(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:  # raised while a connection is prepared
+        raise cured(error, path) from error
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise cured(error.orig, path) from error
+        raise
+    except (StrangeValueError, LookupError) as error:
+        # SQLAlchemy says plain LookupError for a stored value that its Enum type does not know.
+        if type(error) in (StrangeValueError, LookupError):
+            raise newer(path, str(error)) from error
+        raise
+    except StatementError as error:
+        # A value that cannot be stored is a bug of the caller and keeps its own name.
+        if error.orig is not None:
+            raise error.orig from error
+        raise

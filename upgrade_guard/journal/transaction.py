@@ -1,0 +1,184 @@
+"""What is recorded together. Loads SQLAlchemy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from upgrade_guard.journal import history
+from upgrade_guard.journal.appending import SessionRows, append
+from upgrade_guard.journal.entries import command_entry, record_entry
+from upgrade_guard.journal.models import RunEntry, StepEntry, TransitionEntry
+from upgrade_guard.journal.problems import no_such_run
+from upgrade_guard.model.run import ApprovalRecord, CommandRow, Move, Outcome, Record, Run, State, StepRow, Transition
+from upgrade_guard.model.step import Step
+
+# ROLLBACK_FAILED has an outcome, but the run stays open: the rollback can be taken up again.
+OUTCOMES = {
+    State.COMPLETED: "completed",
+    State.ABORTED: "aborted",
+    State.ROLLED_BACK: "rolled-back",
+    State.ROLLBACK_FAILED: "rollback-failed",
+}
+FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK})
+
+
+class Transaction:
+    """The writes that a transaction is made of; the store commits them together or not at all."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def begin(self, run: Run) -> None:
+        """Record a run's beginning."""
+        append(
+            self._session,
+            RunEntry(
+                id=run.id,
+                started_at=run.started_at,
+                cluster=run.cluster,
+                from_version=run.from_version,
+                target=run.target,
+                state=run.state,
+                outcome=run.outcome,
+                finished_at=run.finished_at,
+                offsite_required=run.offsite_required,
+                snapshot_max_age=run.snapshot_max_age,
+                settings=dict(run.settings),
+                operator=run.operator,
+                host=run.host,
+                tool_version=run.tool_version,
+            ),
+        )
+
+    def start(self, run_id: str, step: Step, at: datetime) -> int:
+        """Record the intent; the number of this attempt, from 1."""
+        before = self._latest(run_id, step.name)
+        attempt = 1 if before is None else before.attempt + 1
+        append(
+            self._session,
+            StepEntry(
+                run_id=run_id,
+                at=at,
+                name=step.name,
+                lane=step.lane,
+                attempt=attempt,
+                state=self._run(run_id).state,
+                outcome=Outcome.STARTED,
+                changes_node=step.changes_node,
+                result={},
+                detail="",
+            ),
+        )
+        return attempt
+
+    def conclude(
+        self,
+        run_id: str,
+        step_name: str,
+        attempt: int,
+        outcome: Outcome,
+        at: datetime,
+        *,
+        result: Mapping[str, Any],
+        detail: str,
+        records: Sequence[Record],
+    ) -> None:
+        """Record how an attempt ended, with the evidence it left. Raises ValueError when it is not under way."""
+        before = self._latest(run_id, step_name)
+        if before is None or before.attempt != attempt or before.outcome is not Outcome.STARTED:
+            raise ValueError(f"attempt {attempt} of {step_name} is not under way in run {run_id}")
+        self._append_step(before, self._run(run_id).state, outcome, at, result=result, detail=detail)
+        for record in records:
+            append(self._session, record_entry(run_id, record, at))
+
+    def move(self, run_id: str, move: Move, at: datetime) -> Transition:
+        """Record the transition, take the voided steps back, and set the run's state."""
+        run = self._run(run_id)
+        self.void(run_id, move.voids, "; ".join(move.reasons) or move.event.value, at)
+        from_state = run.state
+        seq = append(
+            self._session,
+            TransitionEntry(
+                run_id=run_id,
+                at=at,
+                event=move.event,
+                from_state=from_state,
+                to_state=move.to_state,
+                reasons=tuple(move.reasons),
+            ),
+        )
+        run.state = move.to_state
+        run.outcome = OUTCOMES.get(move.to_state, "")
+        run.finished_at = at if move.to_state in FINAL else None
+        self._session.flush()
+        return Transition(
+            seq=seq,
+            run_id=run_id,
+            event=move.event,
+            from_state=from_state,
+            to_state=move.to_state,
+            at=at,
+            reasons=tuple(move.reasons),
+        )
+
+    def void(self, run_id: str, step_names: Iterable[str], why: str, at: datetime) -> None:
+        """Take back what steps achieved. A step that never started, or is voided already, has nothing to take back."""
+        for name in step_names:
+            before = self._latest(run_id, name)
+            if before is not None and before.outcome is not Outcome.VOIDED:
+                state = self._run(run_id).state
+                self._append_step(before, state, Outcome.VOIDED, at, result={}, detail=why)
+
+    def identify(self, run_id: str, cluster: str, from_version: str) -> None:
+        """Set what only a look at the cluster can tell."""
+        run = self._run(run_id)
+        run.cluster, run.from_version = cluster, from_version
+
+    def note(self, row: CommandRow, at: datetime) -> None:
+        """Record a command that ran."""
+        self._run(row.run_id)
+        append(self._session, command_entry(row, at))
+
+    def approve(self, run_id: str, approval: ApprovalRecord, at: datetime) -> None:
+        """Record who said yes."""
+        self._run(run_id)
+        append(self._session, record_entry(run_id, approval, at))
+
+    def _append_step(
+        self,
+        before: StepRow,
+        state: State,
+        outcome: Outcome,
+        at: datetime,
+        *,
+        result: Mapping[str, Any],
+        detail: str,
+    ) -> None:
+        append(
+            self._session,
+            StepEntry(
+                run_id=before.run_id,
+                at=at,
+                name=before.name,
+                lane=before.lane,
+                attempt=before.attempt,
+                state=state,
+                outcome=outcome,
+                changes_node=before.changes_node,
+                result=dict(result),
+                detail=detail,
+            ),
+        )
+
+    def _run(self, run_id: str) -> RunEntry:
+        run = self._session.get(RunEntry, run_id)
+        if run is None:
+            raise no_such_run(run_id)
+        return run
+
+    def _latest(self, run_id: str, step_name: str) -> StepRow | None:
+        return history.latest(SessionRows(self._session.connection()), run_id, step_name)
