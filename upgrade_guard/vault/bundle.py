@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from upgrade_guard.errors import Refused, StepFailed, UsageProblem
-from upgrade_guard.vault.disk import measure, private_directory, storage, sync_directory, sync_file, write_synced
+from upgrade_guard.vault.disk import (
+    copy_synced,
+    measure,
+    private_directory,
+    storage,
+    sync_directory,
+    sync_file,
+    write_synced,
+)
 from upgrade_guard.vault.manifest import (
     BundleManifest,
     FileEntry,
@@ -31,12 +39,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A published bundle. `manifest_sha256` is the digest of manifest.json as it is on disk."""
+    """A published bundle. `manifest_sha256` and `manifest_size` (bytes) are those of manifest.json as it was read."""
 
     name: str
     path: Path
     manifest: BundleManifest
     manifest_sha256: str
+    manifest_size: int = 0
 
     @property
     def snapshot(self) -> Path:
@@ -127,8 +136,7 @@ class Vault:
         """Remove what was gathered, because the snapshot is taken again."""
         path = self._staging(run_id)
         with storage("Discarding staged files", path):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
+            _remove_tree(path)
 
     def _staging(self, run_id: str) -> Path:
         return self.path / f"{checked_name(run_id)}{PART}"
@@ -136,28 +144,27 @@ class Vault:
     def publish(self, staging: Path, manifest: BundleManifest, name: str) -> Bundle:
         """Make the staged files a bundle: measured, synced, manifest last, renamed. Doing it again changes nothing.
 
-        `manifest.files` is measured here. Raises Refused when a file is missing, StepFailed when the disk refuses.
+        The snapshot and the archives that `manifest.node_files` names go into the bundle; `manifest.files` is measured
+        here. `staging` stays whole until the bundle is there, and is removed then. Raises StepFailed when a file is
+        missing or the disk refuses, Refused when another run's bundle has this name.
         """
         final = self.path / checked_name(name)
+        part = self.path / f"{name}{PART}"
         with storage("Publishing the bundle", final):
-            if final.is_dir():
-                return self._published_before(staging, manifest, name)
-            files = _measured(staging, manifest)
-            text = manifest_to_text(replace(manifest, files=files))
-            write_synced(staging / MANIFEST, text.encode())
-            staging.rename(final)
-            sync_directory(self.path)
-        return self.bundle(name)
-
-    def _published_before(self, staging: Path, manifest: BundleManifest, name: str) -> Bundle:
-        bundle = self.bundle(name)
-        if bundle.manifest.run_id != manifest.run_id:
-            raise Refused(
-                f"a bundle {name} of run {bundle.manifest.run_id} is already there",
-                hint=f"Look at it with: ls -l '{bundle.path}'",
-            )
-        if staging.is_dir() and not any(staging.iterdir()):
-            staging.rmdir()
+            if not final.is_dir():
+                _remove_tree(part)
+                part.mkdir(mode=0o700)
+                files = _taken_over(staging, part, manifest)
+                write_synced(part / MANIFEST, manifest_to_text(replace(manifest, files=files)).encode())
+                part.rename(final)
+                sync_directory(self.path)
+            bundle = self.bundle(name)
+            if bundle.manifest.run_id != manifest.run_id:
+                raise Refused(
+                    f"a bundle {name} of run {bundle.manifest.run_id} is already there",
+                    hint=f"Look at it with: ls -l '{final}'",
+                )
+            _remove_tree(staging)
         return bundle
 
     def bundles(self) -> tuple[Bundle, ...]:
@@ -214,27 +221,32 @@ class Vault:
             raise Refused(
                 f"{manifest} cannot be read: {error.strerror}", hint=f"Look at it with: ls -l '{path}'"
             ) from error
-        return Bundle(name, path, manifest_from_text(text, str(manifest)), hashlib.sha256(content).hexdigest())
-
-
-def _measured(staging: Path, manifest: BundleManifest) -> dict[str, FileEntry]:
-    """Size and digest of every staged file, each synced and 0600; leftovers of cut-short writes are removed."""
-    files = {}
-    for path in sorted(staging.iterdir()):
-        if path.name == MANIFEST:
-            continue
-        if path.is_symlink() or not path.is_file():
-            raise Refused(f"{path} is not a regular file", hint=f"Remove it: rm -r '{path}'")
-        if path.name.startswith(".") or PART in path.suffixes:
-            path.unlink()
-            continue
-        path.chmod(0o600)
-        sync_file(path)
-        files[path.name] = measure(path)
-    wanted = {SNAPSHOT, *(listing.archive for listing in manifest.node_files.values())}
-    if missing := sorted(wanted - set(files)):
-        raise StepFailed(
-            f"the bundle is not complete: {', '.join(missing)} is missing in {staging}",
-            hint="Take the snapshot again: upgrade-guard resume",
+        return Bundle(
+            name, path, manifest_from_text(text, str(manifest)), hashlib.sha256(content).hexdigest(), len(content)
         )
+
+
+def _taken_over(staging: Path, part: Path, manifest: BundleManifest) -> dict[str, FileEntry]:
+    """Link the staged files into `part`, each 0600, synced and measured."""
+    wanted = (SNAPSHOT, *sorted(listing.archive for listing in manifest.node_files.values()))
+    files = {}
+    for name in wanted:
+        staged = staging / checked_name(name)
+        if staged.is_symlink() or not staged.is_file():
+            raise StepFailed(
+                f"the bundle is not complete: {name} is missing in {staging}",
+                hint="Take the snapshot again: upgrade-guard resume",
+            )
+        staged.chmod(0o600)
+        try:
+            (part / name).hardlink_to(staged)
+        except OSError:
+            copy_synced(staged, part / name)  # a file system without hard links
+        sync_file(part / name)
+        files[name] = measure(part / name)
     return files
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)

@@ -1,19 +1,29 @@
-"""The files that a rollback puts back beside etcd: captured, compared, put back (DOMAIN: kubeadm leaves them new)."""
+"""The files that a rollback puts back beside etcd: captured, compared, put back.
+
+kubeadm itself leaves them new after a failed upgrade: renewed certificates, kubeconfigs, kubelet files (kubeadm,
+staticpods.go), and files and etcd must be from the same instant, because rights that a certificate needs live in etcd.
+"""
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.node import NodeSettings
+from upgrade_guard.tools.commands import CHANGE_TIMEOUT, run_checked
+from upgrade_guard.tools.file_entries import Entry
+from upgrade_guard.tools.files import Files
 from upgrade_guard.vault.manifest import NodeFile, NodeFiles
+from upgrade_guard.vault.node_archive import NodeArchive, archive_name, read_archive, read_one
+from upgrade_guard.vault.node_watch import existing, look, real_directory, watch
 
-if TYPE_CHECKING:
-    from upgrade_guard.tools.files import Files
+__all__ = ["Difference", "NodeFile", "NodeFiles", "PutBack", "capture", "differences", "put_back", "read_one"]
 
-__all__ = ["Difference", "NodeFile", "NodeFiles", "PutBack", "capture", "differences", "put_back"]
+_AT_ONCE = 200  # paths on one command line; ssh hands a command over as one word of at most 128 KiB
 
 
 @dataclass(frozen=True)
@@ -26,20 +36,62 @@ class Difference:
 
 @dataclass(frozen=True)
 class PutBack:
-    """What was done: `moved_aside` maps each path to where it is now, `restored` are the paths extracted."""
+    """What was done: `moved_aside` maps each path to where it is now, `restored` are the paths written."""
 
     moved_aside: dict[str, str]
     restored: tuple[str, ...]
 
 
 def capture(files: Files, node: Node, settings: NodeSettings, local: Path) -> NodeFiles:
-    """Pack what the upgrade can change on a node into the local archive `local`, and list it."""
-    raise NotImplementedError
+    """Pack what the upgrade can change on a node into the local archive `local` (0600), and list it.
+
+    Sockets and devices are left out. Raises CommandFailed when a file changes while it is read.
+    """
+    watched = watch(files, node, settings)
+    paths = tuple(entry.path for entry in watched.entries)
+    files.pack(paths, local, recursive=False)
+    archive = read_archive(local)
+    if missing := sorted(set(paths) - set(archive.files)):
+        raise StepFailed(
+            f"the archive of {node.name} lacks {missing[0]} and {len(missing) - 1} more",
+            hint="Take it again: upgrade-guard resume",
+        )
+    return NodeFiles(
+        node=node.name,
+        archive=local.name,
+        manifests_dir=real_directory(settings.manifests_dir, watched.entries),
+        present=tuple(archive.files[path] for path in sorted(archive.files)),
+        absent=watched.absent,
+        watched=watched.roots,
+        left_out=watched.left_out,
+        packages=dict(node.packages),
+        holds=node.holds,
+    )
 
 
 def differences(files: Files, listing: NodeFiles, *, manifests: bool | None = None) -> tuple[Difference, ...]:
     """What is not as it was captured. `manifests`: only static pods (True), everything else (False), both (None)."""
-    raise NotImplementedError
+    roots, _ = existing(files, (*listing.watched, *listing.absent))
+    entries = {entry.path: entry for entry in look(files, roots, listing.left_out)}
+    before = {file.path: file for file in listing.present}
+    digests = _digests(
+        files,
+        (
+            path
+            for path, file in before.items()
+            if file.kind == "file" and path in entries and entries[path].kind == "file"
+        ),
+    )
+    found = [
+        *(
+            Difference(path, kind)
+            for path, file in before.items()
+            if (kind := _kind(file, entries.get(path), digests.get(path, "")))
+        ),
+        *(Difference(path, "added") for path in entries if path not in before),
+    ]
+    chosen = (one for one in found if manifests is None or _is_manifest(listing, one.path) is manifests)
+    return tuple(sorted(chosen, key=lambda one: one.path))
 
 
 def put_back(files: Files, listing: NodeFiles, local: Path, aside_dir: str, *, manifests: bool) -> PutBack:
@@ -48,4 +100,90 @@ def put_back(files: Files, listing: NodeFiles, local: Path, aside_dir: str, *, m
     Nothing is deleted: what was added or changed is moved beneath `aside_dir` on the node. Acting twice is harmless.
     Raises Refused, before anything is touched, for an archive that is not the one that was captured.
     """
-    raise NotImplementedError
+    archive = read_archive(local)
+    _refuse_other_archive(archive, listing, local)
+    found = differences(files, listing, manifests=manifests)
+    moved: dict[str, str] = {}
+    for one in found:  # sorted: a directory comes before what is in it
+        if one.kind in ("added", "changed") and not any(one.path.startswith(f"{path}/") for path in moved):
+            moved[one.path] = _move_aside(files, one.path, aside_dir)
+    wanted = tuple(one.path for one in found if one.kind != "added")
+    if manifests:
+        plain = tuple(path for path in wanted if archive.files[path].kind == "file")
+        _extract(files, archive, local, tuple(path for path in wanted if path not in plain), without=plain)
+        for path in plain:
+            _place_manifest(files, archive.files[path], local)
+    else:
+        _extract(files, archive, local, wanted, without=(listing.manifests_dir,))
+    return PutBack(moved, wanted)
+
+
+def _kind(before: NodeFile, now: Entry | None, sha256: str) -> str:
+    if now is None:
+        return "missing"
+    if now.kind != before.kind or now.link != before.link_to or sha256 != before.sha256:
+        return "changed"
+    if before.kind != "link" and (now.mode, now.uid, now.gid) != (before.mode, before.uid, before.gid):
+        return "attributes"
+    return ""
+
+
+def _digests(files: Files, paths: Iterable[str]) -> dict[str, str]:
+    every = tuple(paths)
+    found: dict[str, str] = {}
+    for start in range(0, len(every), _AT_ONCE):
+        found |= files.sha256(*every[start : start + _AT_ONCE])
+    return found
+
+
+def _is_manifest(listing: NodeFiles, path: str) -> bool:
+    return path == listing.manifests_dir or path.startswith(f"{listing.manifests_dir}/")
+
+
+def _refuse_other_archive(archive: NodeArchive, listing: NodeFiles, local: Path) -> None:
+    before = {file.path: file for file in listing.present}
+    wrong = sorted(path for path in before.keys() | archive.files.keys() if before.get(path) != archive.files.get(path))
+    if wrong:
+        raise Refused(
+            f"{local} is not what was captured of {listing.node}: {wrong[0]} differs",
+            hint="Use another copy of this bundle.",
+            reasons=tuple(f"{path} differs from the listing" for path in wrong),
+        )
+
+
+def _move_aside(files: Files, path: str, aside_dir: str) -> str:
+    """Rename where that is possible, else let mv copy and remove: the directory may be on another file system."""
+    target, number = f"{aside_dir}{path}", 1
+    while files.exists(target):
+        number += 1
+        target = f"{aside_dir}{path}.{number}"
+    parent = posixpath.dirname(target)
+    files.make_dir(parent)
+    if files.device(posixpath.dirname(path)) == files.device(parent):
+        files.move(path, target)
+    else:
+        argv = ("mv", "--no-target-directory", "--no-clobber", "--", path, target)
+        run_checked(files.host, argv, timeout=CHANGE_TIMEOUT, changes=True)
+    return target
+
+
+def _extract(
+    files: Files, archive: NodeArchive, local: Path, paths: tuple[str, ...], *, without: tuple[str, ...]
+) -> None:
+    # A hard link can only be extracted together with the name that carries the content.
+    names = tuple(dict.fromkeys(name for path in paths for name in (archive.hard_links.get(path, path), path)))
+    excluded = tuple(archive_name(path) for path in without)
+    for start in range(0, len(names), _AT_ONCE):
+        some = tuple(archive_name(path) for path in names[start : start + _AT_ONCE])
+        files.unpack(local, only=some, exclude=excluded)
+
+
+def _place_manifest(files: Files, file: NodeFile, local: Path) -> None:
+    """Whole or not at all: kubelet reads everything in there whose name does not begin with a dot."""
+    content = read_one(local, file.path)
+    if content is None:
+        raise StepFailed(f"{local} has no {file.path}", hint="Use another copy of this bundle.")
+    hidden = posixpath.join(posixpath.dirname(file.path), f".{posixpath.basename(file.path)}.upgrade-guard")
+    files.write(hidden, content, file.mode)
+    files.set_owner(hidden, file.uid, file.gid)
+    files.move(hidden, file.path)

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from upgrade_guard.hosts.base import Transcript
+from upgrade_guard.hosts.local import LocalHost
+from upgrade_guard.hosts.ssh import SshHost
+from upgrade_guard.vault.addresses import Place, parse_place
 from upgrade_guard.vault.bundle import Bundle
 
 
@@ -56,7 +59,7 @@ class Target(Protocol):
         *,
         local_is_control_plane: bool,
         etcd_data_devices: Sequence[int] = (),
-        separate_storage: Sequence[str] = (),
+        separate_storage: Sequence[str | Path] = (),
     ) -> tuple[bool, str]:
         """Does a copy there survive the loss of every control-plane node? With the reason, for people.
 
@@ -66,5 +69,31 @@ class Target(Protocol):
 
 
 def open_target(url: str, *, ssh: SshSettings, transcript: Transcript, control_dir: Path | None = None) -> Target:
-    """The target that a URL names: `file:///path` or `ssh://[user@]host[:port]/path`. Raises UsageProblem."""
-    raise NotImplementedError
+    """The target that a URL names: `file:///path` or `ssh://[user@]host[:port]/path`. Raises UsageProblem.
+
+    Without a user in the URL, OpenSSH chooses one: `[ssh] user` of the configuration is for nodes. With `control_dir`
+    one connection is shared by all commands.
+    """
+    from upgrade_guard.vault.target_file import FileTarget
+    from upgrade_guard.vault.target_ssh import SshTarget
+
+    place = parse_place(url)
+    if place.scheme == "file":
+        return FileTarget(place)
+    host = SshHost(
+        place.host,
+        _destination(place),
+        tuple(ssh.options),
+        str(ssh.identity_file) if ssh.identity_file else None,
+        transcript,
+        control_dir=control_dir,
+    )
+    return SshTarget(place, host, LocalHost("here", transcript))
+
+
+def _destination(place: Place) -> str:
+    who = f"{place.user}@" if place.user else ""
+    if place.port is None:
+        return f"{who}{place.host}"
+    host = f"[{place.host}]" if ":" in place.host else place.host
+    return f"ssh://{who}{host}:{place.port}"

@@ -1,0 +1,33 @@
+"""What a copy must hold, and how it differs: one comparison for every kind of target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from upgrade_guard.vault.bundle import MANIFEST, Bundle
+from upgrade_guard.vault.manifest import FileEntry
+
+
+def expected_files(bundle: Bundle) -> dict[str, FileEntry]:
+    """Every file of a bundle, its manifest last: a copy without manifest is not a bundle."""
+    manifest = FileEntry(bundle.manifest_sha256, bundle.manifest_size)
+    return {**{name: bundle.manifest.files[name] for name in sorted(bundle.manifest.files)}, MANIFEST: manifest}
+
+
+def compared(where: str, expected: Mapping[str, FileEntry], found: Mapping[str, FileEntry | str]) -> tuple[str, ...]:
+    """A sentence per difference. `found` holds what was read, or in words what it is instead of a file."""
+    problems = []
+    for name, entry in expected.items():
+        there = found.get(name)
+        if there is None:
+            problems.append(f"{where} lacks {name}")
+        elif isinstance(there, str):
+            problems.append(f"{where} differs: {name} {there}")
+        elif there.size != entry.size:
+            problems.append(f"{where} differs: {name} has {there.size} bytes instead of {entry.size}")
+        elif there.sha256 != entry.sha256:
+            problems.append(f"{where} differs: {name} has another SHA-256 than the bundle")
+    problems += [
+        f"{where} has {name!r}, which does not belong to it" for name in sorted(found.keys() - expected.keys())
+    ]
+    return tuple(problems)

@@ -1,0 +1,139 @@
+"""A directory on another machine as off-site target, over the operator's own OpenSSH."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from upgrade_guard.errors import GuardError, StepFailed
+from upgrade_guard.hosts.base import Host
+from upgrade_guard.model.command import Command
+from upgrade_guard.tools.files import Files
+from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
+from upgrade_guard.vault.bundle import PART, Bundle
+from upgrade_guard.vault.manifest import FileEntry
+from upgrade_guard.vault.reading_back import compared, expected_files
+from upgrade_guard.vault.targets import Copied
+
+_KINDS = {"directory": "is a directory", "link": "is a symbolic link", "other": "is not a regular file"}
+
+
+class SshTarget:
+    """`ssh://[user@]host[:port]/path`. The directory is made when its parent exists: a missing mount shows.
+
+    `host` runs commands there, `here` on this machine.
+    """
+
+    def __init__(self, place: Place, host: Host, here: Host, *, resolve: Resolve = addresses_of) -> None:
+        self._place = place
+        self._here = here
+        self._files = Files(host, work_dir=place.path)
+        self._resolve = resolve
+
+    @property
+    def url(self) -> str:
+        """As it was configured."""
+        return self._place.url
+
+    def describe(self) -> str:
+        """For people."""
+        return f"the directory {self._place.path} on {self._place.host}"
+
+    def usable(self, size: int = 0) -> tuple[str, ...]:
+        """What would stand in the way of a copy of `size` bytes, a sentence each. Changes nothing."""
+        path = self._place.path
+        try:
+            where = path if self._files.is_dir(path) else posixpath.dirname(path)
+            if not self._files.is_dir(where):
+                return (f"{where} on {self._place.host} is not there: is it mounted?",)
+            free = self._files.free_bytes(where)
+            writable = self._files.host.run(Command(("test", "-w", where), timeout=30.0))
+        except GuardError as problem:
+            return (problem.message,)
+        if not writable.ok:
+            return (f"{where} on {self._place.host} cannot be written to",)
+        if free < size:
+            return (f"{where} on {self._place.host} has {free >> 20} MiB free; the copy needs {(size >> 20) + 1} MiB",)
+        return ()
+
+    def copy(self, bundle: Bundle, progress: Callable[[str], None]) -> Copied:
+        """Copy under a temporary name, sync, publish by rename; an equal copy is left alone.
+
+        A published copy that differs is renamed to `NAME.differs-N`, never removed. Raises StepFailed, HostUnreachable.
+        """
+        final = posixpath.join(self._place.path, bundle.name)
+        part = f"{final}{PART}"
+        expected = expected_files(bundle)
+        if self._files.is_dir(final) and not self.read_back(bundle):
+            return Copied(final, {name: entry.sha256 for name, entry in expected.items()})
+        if problems := self.usable(bundle.size):
+            hint = f"Look at it: ssh {self._place.host} df -h '{self._place.path}'"
+            raise StepFailed(f"{self.url} cannot take the copy: {problems[0]}", hint=hint)
+        self._files.make_dir(self._place.path)
+        self._files.remove_own(part)
+        self._files.make_dir(part)
+        for name, entry in expected.items():
+            progress(f"{name} ({entry.size / (1 << 20):.1f} MiB) to {self.url}")
+            self._files.send(bundle.path / name, posixpath.join(part, name))
+        arrived = self._files.sha256(*(posixpath.join(part, name) for name in expected))
+        written = {posixpath.basename(path): digest for path, digest in arrived.items()}
+        if wrong := sorted(name for name, entry in expected.items() if written.get(name) != entry.sha256):
+            raise StepFailed(
+                f"{wrong[0]} arrived at {self.url} with another SHA-256 than the bundle's manifest has",
+                hint="Try again: upgrade-guard resume",
+            )
+        self._files.sync()
+        self._step_aside(final)
+        self._files.move(part, final)
+        self._files.sync()
+        return Copied(final, written)
+
+    def _step_aside(self, final: str) -> None:
+        if not self._files.exists(final):
+            return
+        number = 1
+        while self._files.exists(f"{final}.differs-{number}"):
+            number += 1
+        self._files.move(final, f"{final}.differs-{number}")
+
+    def read_back(self, bundle: Bundle) -> tuple[str, ...]:
+        """Read every file again over there and compare; a sentence per difference, empty when equal."""
+        final = posixpath.join(self._place.path, bundle.name)
+        where = f"the copy at {self.url.rstrip('/')}/{bundle.name}"
+        if not self._files.is_dir(final):
+            return (f"the copy {bundle.name} is missing at {self.url}",)
+        entries = [entry for entry in self._files.entries(final) if entry.path != final]
+        digests = self._files.sha256(*(entry.path for entry in entries if entry.kind == "file"))
+        found: dict[str, FileEntry | str] = {
+            posixpath.relpath(entry.path, final): FileEntry(digests[entry.path], entry.size)
+            if entry.path in digests
+            else _KINDS.get(entry.kind, _KINDS["other"])
+            for entry in entries
+        }
+        return compared(where, expected_files(bundle), found)
+
+    def off_control_plane(
+        self,
+        control_plane_addresses: Sequence[str],
+        *,
+        local_is_control_plane: bool,
+        etcd_data_devices: Sequence[int] = (),  # noqa: ARG002 - of this machine, not of that one
+        separate_storage: Sequence[str | Path] = (),  # noqa: ARG002 - of this machine, not of that one
+    ) -> tuple[bool, str]:
+        """Is that host none of the control-plane nodes? Names, addresses and ssh's own aliases are compared."""
+        names = (self._place.host, *self._alias())
+        same = same_machine(names, control_plane_addresses, self._resolve)
+        if same:
+            return False, f"{self._place.host} is the control-plane node {same}"
+        if is_this_machine(names, self._resolve):
+            if local_is_control_plane:
+                return False, f"{self._place.host} is this machine, a control-plane node"
+            return True, f"{self._place.host} is this machine, which is not a control-plane node"
+        return True, f"{self._place.host} is not a control-plane node"
+
+    def _alias(self) -> tuple[str, ...]:
+        """The host name that ~/.ssh/config puts in the place of ours (`ssh -G` only prints)."""
+        asked = self._here.run(Command(("ssh", "-G", "--", self._place.host), timeout=15.0))
+        words = [line.split(maxsplit=1) for line in asked.stdout.splitlines()] if asked.ok else []
+        return tuple(pair[1].strip() for pair in words if len(pair) > 1 and pair[0] == "hostname")
