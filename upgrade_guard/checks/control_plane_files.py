@@ -1,0 +1,165 @@
+"""Are the control planes' files what kubeadm expects, so that an upgrade neither hangs nor loses settings?"""
+
+from __future__ import annotations
+
+from upgrade_guard.checks.findings import blocking, listed, ok, warning
+from upgrade_guard.checks.gathered import Gathered, StaticPodFile
+from upgrade_guard.checks.generated_flags import lost_flags
+from upgrade_guard.model.etcd import EtcdManifest
+from upgrade_guard.model.finding import Finding
+from upgrade_guard.model.version import Version
+
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+EXPECTED_FILES = frozenset(f"{component}.yaml" for component in COMPONENTS)
+
+
+def etcd_manifest_complete(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """The etcd manifest names --cert-file, --key-file, --trusted-ca-file and --data-dir, and all four exist."""
+    name = "etcd-manifest-complete"
+    findings = []
+    for node, look in gathered.control_planes:
+        if look.etcd is None:
+            findings.append(
+                blocking(
+                    name,
+                    f"{node}: {look.etcd_problem or 'there is no etcd manifest'}",
+                    "only etcd on the control planes themselves is supported: cat /etc/kubernetes/manifests/etcd.yaml",
+                    node,
+                )
+            )
+        elif absent := [flag for flag, value in critical_paths(look.etcd).items() if not value]:
+            findings.append(
+                blocking(
+                    name,
+                    f"{node}: the etcd manifest does not say {listed(absent)}",
+                    f"look on {node}: grep -e '--' /etc/kubernetes/manifests/etcd.yaml",
+                    node,
+                )
+            )
+        elif look.missing_files:
+            findings.append(
+                blocking(
+                    name,
+                    f"{node}: the etcd manifest names files that are not there: {listed(look.missing_files)}",
+                    f"look on {node}: ls -l {' '.join(look.missing_files)}",
+                    node,
+                )
+            )
+        else:
+            findings.append(ok(name, f"{node}: etcd's certificate, key, CA and data directory are there", node))
+    return tuple(findings)
+
+
+def critical_paths(etcd: EtcdManifest) -> dict[str, str]:
+    """The four without which neither a snapshot nor a restore is possible: flag to path, "" where it is not given."""
+    return {
+        "--cert-file": etcd.cert_file,
+        "--key-file": etcd.key_file,
+        "--trusted-ca-file": etcd.trusted_ca_file,
+        "--data-dir": etcd.data_dir,
+    }
+
+
+def data_dir_agrees(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """kubeadm-config and the manifest name one data directory: kubeadm copies the one it believes in (kubeadm#3044)."""
+    name = "data-dir-agrees"
+    config = gathered.api.kubeadm_config
+    if config is None:
+        return ()
+    findings = []
+    for node, look in gathered.control_planes:
+        if look.etcd is None:
+            continue
+        if config.data_dir and config.data_dir.rstrip("/") != look.etcd.data_dir.rstrip("/"):
+            findings.append(
+                blocking(
+                    name,
+                    f"{node}: etcd uses {look.etcd.data_dir}, kubeadm-config says {config.data_dir}",
+                    "make etcd.local.dataDir true: kubectl -n kube-system edit configmap kubeadm-config",
+                    node,
+                )
+            )
+        else:
+            findings.append(ok(name, f"{node}: the data directory is {look.etcd.data_dir}", node))
+    return tuple(findings)
+
+
+def manifests_clean(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """manifests/ holds no second copy of a component: kubelet runs every file there.
+
+    kubeadm#2823, kubernetes#136962.
+    """
+    name = "manifests-clean"
+    findings = []
+    for node, look in gathered.control_planes:
+        if not look.static_pods:
+            continue
+        strays = [pod for pod in look.static_pods if pod.name not in EXPECTED_FILES and not pod.name.startswith(".")]
+        bad = [pod.name for pod in strays if not pod.image or component_of(pod) in COMPONENTS]
+        if bad:
+            findings.append(
+                blocking(
+                    name,
+                    f"{node}: kubelet also reads {listed(bad)} in manifests/, a competing copy or no pod at all",
+                    f"move it out of the directory on {node}: mv manifests/{bad[0]} /root/",
+                    node,
+                )
+            )
+        else:
+            others = f"; static pods of your own: {listed(pod.name for pod in strays)}" if strays else ""
+            findings.append(ok(name, f"{node}: manifests/ is clean{others}", node))
+    return tuple(findings)
+
+
+def manifests_match_config(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """No flag was edited into a manifest by hand: kubeadm writes manifests anew from kubeadm-config.
+
+    kubeadm#2157, #950, #541, #3026.
+    """
+    name = "manifests-match-config"
+    config = gathered.api.kubeadm_config
+    if config is None:
+        return ()
+    findings = []
+    for node, look in gathered.control_planes:
+        for pod in look.static_pods:
+            component = component_of(pod)
+            if pod.name not in EXPECTED_FILES or component not in COMPONENTS:
+                continue
+            lost = lost_flags(component, pod.flags, config.extra_args.get(component, {}))
+            if lost:
+                findings.append(
+                    warning(
+                        name,
+                        f"{node}: the upgrade will drop or change in {component}: {listed(lost)}",
+                        "put them into extraArgs first: kubectl -n kube-system edit configmap kubeadm-config",
+                        node,
+                    )
+                )
+    return tuple(findings) or (ok(name, "the manifests say what kubeadm-config says"),)
+
+
+def tmp_same_filesystem(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """kubeadm renames manifests between manifests/ and tmp/, which works within one file system only (kubeadm#3023)."""
+    name = "tmp-same-filesystem"
+    findings = []
+    for node, look in gathered.control_planes:
+        if look.tmp_device is None or look.manifests_device is None:
+            continue
+        if look.tmp_device != look.manifests_device:
+            findings.append(
+                blocking(
+                    name,
+                    f"{node}: tmp/ beside manifests/ is on another file system",
+                    f"make it a plain directory on {node}: rm /etc/kubernetes/tmp && mkdir -m 700 /etc/kubernetes/tmp",
+                    node,
+                )
+            )
+        else:
+            findings.append(ok(name, f"{node}: tmp/ and manifests/ share a file system", node))
+    return tuple(findings)
+
+
+def component_of(pod: StaticPodFile) -> str:
+    """The component whose image a static pod runs: `registry.k8s.io/kube-apiserver:v1.28.0` → `kube-apiserver`."""
+    return pod.image.partition("@")[0].rpartition("/")[2].partition(":")[0]

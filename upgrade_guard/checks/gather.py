@@ -1,0 +1,101 @@
+"""Asks the tools for everything that the checks judge. What cannot be asked is said, and stops nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from upgrade_guard.checks.gather_node import look_at_node
+from upgrade_guard.checks.gathered import ApiLook, EtcdLook, Gathered, MachineLook
+from upgrade_guard.checks.node_tools import NodeTools
+from upgrade_guard.checks.questions import Questions
+from upgrade_guard.errors import GuardError, HostUnreachable
+from upgrade_guard.model.clock import Clock
+from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
+from upgrade_guard.model.version import Version
+from upgrade_guard.tools.etcdctl import Etcdctl
+from upgrade_guard.tools.kubectl import Kubectl
+
+HASH_ATTEMPTS = 3
+
+
+def gather(
+    cluster: Cluster,
+    nodes: Mapping[str, NodeTools],
+    kubectl: Kubectl,
+    etcdctl: Etcdctl | None,
+    *,
+    machine: MachineLook,
+    clock: Clock,
+    target: Version,
+) -> Gathered:
+    """Everything, read once. `nodes` are the tools of every node of the cluster; `etcdctl` None: no etcd answers.
+
+    Raises HostUnreachable when a node cannot be reached: such a cluster cannot be upgraded as a whole.
+    """
+    questions = Questions()
+    looks = tuple(look_at_node(nodes[node.name], node, questions, clock, target) for node in cluster.nodes)
+    if etcdctl is None:
+        questions.cannot("etcd-members-healthy", "", "no member of etcd answers", "crictl ps --all --name etcd")
+    return Gathered(
+        cluster=cluster,
+        now=clock.now().timestamp(),
+        nodes=looks,
+        etcd=look_at_etcd(etcdctl, questions) if etcdctl else EtcdLook(),
+        api=look_at_api(kubectl, questions),
+        machine=machine,
+        unanswered=tuple(questions.unanswered),
+    )
+
+
+def look_at_etcd(etcdctl: Etcdctl, questions: Questions) -> EtcdLook:
+    """etcd as one of its members describes it."""
+    members = questions.ask("etcd-members-agree", "", etcdctl.member_list, ())
+    statuses = questions.ask("etcd-one-leader", "", etcdctl.endpoint_status, ())
+    hashes, problem = _hashes(etcdctl, members, statuses)
+    return EtcdLook(
+        members=members,
+        statuses=statuses,
+        healths=questions.ask("etcd-members-healthy", "", etcdctl.endpoint_health, ()),
+        alarms=questions.ask("etcd-no-alarm", "", etcdctl.alarms, ()),
+        hashes=hashes,
+        hash_problem=problem,
+    )
+
+
+def look_at_api(kubectl: Kubectl, questions: Questions) -> ApiLook:
+    """The cluster as its API describes it. Metrics are those of the one API server that answered."""
+    return ApiLook(
+        nodes=questions.ask("nodes-ready", "", kubectl.nodes, ()),
+        pods=questions.ask("workloads-healthy", "", kubectl.pods, ()),
+        workloads=questions.ask("workloads-healthy", "", kubectl.workloads, ()),
+        services=questions.ask("webhooks-answer", "", kubectl.services, ()),
+        budgets=questions.ask("disruption-budgets-allow", "", kubectl.disruption_budgets, ()),
+        kubeadm_config=questions.ask("data-dir-agrees", "", kubectl.kubeadm_config, None),
+        api_services=questions.ask("api-services-available", "", kubectl.api_services, ()),
+        webhooks=questions.ask("webhooks-answer", "", kubectl.webhooks, ()),
+        deprecated=questions.ask("deprecated-apis", "", kubectl.deprecated_apis, ()),
+    )
+
+
+def _hashes(
+    etcdctl: Etcdctl, members: tuple[Member, ...], statuses: tuple[MemberStatus, ...]
+) -> tuple[tuple[MemberHash, ...], str]:
+    """HashKV of every member at one revision that all of them have; taken again when etcd compacted in between."""
+    if len(members) <= 1 or not statuses:
+        return (), ""
+    found: tuple[MemberHash, ...] = ()
+    problem = ""
+    for _ in range(HASH_ATTEMPTS):
+        try:
+            revision = min(status.revision for status in etcdctl.endpoint_status())
+            found = etcdctl.hashkv(revision, cluster=True)
+        except HostUnreachable:
+            raise
+        except (GuardError, ValueError) as failed:
+            problem = str(failed)
+            continue
+        problem = "" if len(found) == len(members) else f"{len(found)} of {len(members)} members answered"
+        if not problem and len({one.compact_revision for one in found}) == 1:
+            break
+    return found, problem

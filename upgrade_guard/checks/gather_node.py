@@ -1,0 +1,148 @@
+"""One node as its own programs and files describe it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+
+from upgrade_guard.checks.control_plane_files import critical_paths
+from upgrade_guard.checks.gathered import ControlPlaneLook, NodeLook, Room, StaticPodFile
+from upgrade_guard.checks.node_tools import NodeTools
+from upgrade_guard.checks.packages import PACKAGES
+from upgrade_guard.checks.questions import Questions
+from upgrade_guard.errors import CommandFailed, UnexpectedOutput
+from upgrade_guard.model.clock import Clock
+from upgrade_guard.model.cluster import Node
+from upgrade_guard.model.command import Command
+from upgrade_guard.model.etcd import EtcdManifest
+from upgrade_guard.model.version import Version
+from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
+from upgrade_guard.tools.files import Files
+from upgrade_guard.tools.static_pod import parse_static_pod
+
+KUBELET_ENVIRONMENT_FILES = ("/default/kubelet", "/sysconfig/kubelet")
+
+
+def look_at_node(tools: NodeTools, node: Node, questions: Questions, clock: Clock, target: Version) -> NodeLook:
+    """Everything that the checks ask of one node. Raises HostUnreachable."""
+    files, settings, name = tools.files, tools.settings, node.name
+    installed = read_installed(tools)
+    needs_cgroups = (target.major, target.minor) >= (1, 35)  # nobody asks before
+    return NodeLook(
+        name=name,
+        role=node.role,
+        installed=installed,
+        holds=questions.ask("packages-held", name, tools.apt.holds, ()) if installed else (),
+        available=_available(tools, installed or {}, questions),
+        package_source=settings.package_source,
+        package_source_text=read_if_there(files, settings.package_source),
+        kubelet_flags=_kubelet_flags(tools),
+        cgroup_type=_cgroup_type(files, name, questions) if needs_cgroups else "",
+        kubelet_config=(read_if_there(files, f"{settings.kubelet_dir}/config.yaml") or "") if needs_cgroups else "",
+        clock_offset=questions.ask("clocks-agree", name, lambda: _clock_offset(tools, clock), None),
+        control_plane=look_at_control_plane(tools, questions) if node.is_control_plane else None,
+    )
+
+
+def look_at_control_plane(tools: NodeTools, questions: Questions) -> ControlPlaneLook:
+    """manifests/, certificates and disks of one control plane."""
+    files, name, manifests = tools.files, tools.name, tools.settings.manifests_dir
+    names = questions.ask("manifests-clean", name, lambda: files.list_dir(manifests), ())
+    texts = {file: read_if_there(files, f"{manifests}/{file}") for file in names if not file.startswith(".")}
+    etcd, problem = read_etcd_manifest(texts.get("etcd.yaml"))
+    paths = [path for path in critical_paths(etcd).values() if path] if etcd else []
+    data_dir = etcd.data_dir if etcd else ""
+    kubernetes_dir = tools.settings.kubernetes_dir
+    tmp = posixpath.join(kubernetes_dir, "tmp")
+    has_tmp = files.exists(tmp)
+    tmp_device = questions.ask("tmp-same-filesystem", name, lambda: files.device(tmp), None) if has_tmp else None
+    return ControlPlaneLook(
+        etcd=etcd,
+        etcd_problem=problem,
+        missing_files=tuple(path for path in paths if not files.exists(path)),
+        static_pods=tuple(static_pod_file(file, text) for file, text in sorted(texts.items()) if text is not None),
+        certificates=questions.ask("certificates-valid", name, tools.kubeadm.certificates, None),
+        data_room=questions.ask("disk-space-etcd", name, lambda: room(files, data_dir), None) if data_dir else None,
+        tmp_room=questions.ask("disk-space-etcd", name, lambda: room(files, tmp), None),
+        manifests_device=questions.ask("tmp-same-filesystem", name, lambda: files.device(manifests), None),
+        tmp_device=tmp_device,
+    )
+
+
+def read_installed(tools: NodeTools) -> Mapping[str, str] | None:
+    """The versions that apt installed; None where dpkg does not answer: another package manager."""
+    try:
+        return tools.apt.installed(PACKAGES)
+    except CommandFailed as problem:
+        if problem.exit_status is None:
+            raise
+        return None
+
+
+def read_if_there(files: Files, path: str) -> str | None:
+    """The text of a file, None when there is no such file or it cannot be read."""
+    try:
+        return files.read_text(path)
+    except CommandFailed as problem:
+        if problem.exit_status is None:
+            raise
+        return None
+
+
+def read_etcd_manifest(text: str | None) -> tuple[EtcdManifest | None, str]:
+    """What the manifest says, or why it says nothing."""
+    if text is None:
+        return None, "there is no etcd.yaml in manifests/"
+    try:
+        return parse_etcd_manifest(text), ""
+    except UnexpectedOutput as problem:
+        return None, problem.message
+
+
+def static_pod_file(name: str, text: str) -> StaticPodFile:
+    """One file of manifests/ as the checks see it; without an image when it is no pod."""
+    try:
+        pod = parse_static_pod(text)
+    except UnexpectedOutput:
+        return StaticPodFile(name, "")
+    return StaticPodFile(name, pod.image, pod.flags)
+
+
+def room(files: Files, path: str) -> Room:
+    """Free space at `path`, or at the nearest directory above it that exists."""
+    while path != "/" and not files.exists(path):
+        path = posixpath.dirname(path)
+    return Room(path, files.free_bytes(path), files.device(path))
+
+
+def _available(tools: NodeTools, installed: Mapping[str, str], questions: Questions) -> dict[str, tuple[str, ...]]:
+    def offered(package: str) -> tuple[str, ...]:
+        return questions.ask("packages-available", tools.name, lambda: tools.apt.available(package), ())
+
+    return {package: offered(package) for package in installed}
+
+
+def _kubelet_flags(tools: NodeTools) -> dict[str, str]:
+    """The environment files of kubelet's unit: kubeadm's own, and those among the node's host files."""
+    own = (path for path in tools.settings.host_files if path.endswith(KUBELET_ENVIRONMENT_FILES))
+    texts = {
+        path: read_if_there(tools.files, path) for path in (f"{tools.settings.kubelet_dir}/kubeadm-flags.env", *own)
+    }
+    return {path: text for path, text in texts.items() if text is not None}
+
+
+def _cgroup_type(files: Files, name: str, questions: Questions) -> str:
+    return questions.ask("cgroups-supported", name, lambda: files.filesystem_type("/sys/fs/cgroup"), "")
+
+
+def _clock_offset(tools: NodeTools, clock: Clock) -> float:
+    """Seconds that the node's clock is ahead of ours; 0 when it says a time at which the command was under way."""
+    before = clock.now().timestamp()
+    result = tools.host.run(Command(("date", "+%s"), timeout=15))
+    after = clock.now().timestamp()
+    if not result.stdout.strip().isdecimal():
+        raise UnexpectedOutput(f"date on {tools.name} printed {result.stdout.strip()[:80]!r}")
+    there = float(result.stdout)
+    if before - 1 <= there <= after:
+        return 0.0
+    return there - after if there > after else there - before

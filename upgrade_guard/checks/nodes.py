@@ -1,0 +1,109 @@
+"""Are the nodes well, and can their pods leave for a while?"""
+
+from __future__ import annotations
+
+from upgrade_guard.checks.findings import blocking, listed, ok, warning
+from upgrade_guard.checks.gathered import Gathered
+from upgrade_guard.model.finding import Finding
+from upgrade_guard.model.version import Version
+from upgrade_guard.tools.kubectl_pods import PodRow
+from upgrade_guard.tools.kubectl_workloads import Budget
+
+CLOCK_TOLERANCE = 10.0
+"""Seconds. Certificates are valid from their making on: a node that lags does not accept renewed ones."""
+
+
+def nodes_ready(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """Every node is Ready; one that is not cannot be drained, and hides what the upgrade does to it."""
+    name = "nodes-ready"
+    away = [row for row in gathered.api.nodes if not row.ready]
+    if not gathered.api.nodes:
+        return ()
+    if not away:
+        return (ok(name, f"{len(gathered.api.nodes)} node(s) Ready"),)
+    return tuple(
+        blocking(
+            name,
+            f"{row.name} is not Ready: {row.ready_reason or 'no reason given'}",
+            f"repair it, or remove it for good: kubectl describe node {row.name}",
+            row.name,
+        )
+        for row in away
+    )
+
+
+def nodes_pressure(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """No node is short of disk, memory or process numbers: kubelet evicts pods and pulls no images then."""
+    name = "nodes-pressure"
+    if not gathered.api.nodes:
+        return ()
+    findings = []
+    for row in gathered.api.nodes:
+        if row.pressures:
+            answer = blocking if row.role == "control-plane" else warning
+            hint = f"make room on {row.name}: crictl rmi --prune; df -h"
+            findings.append(answer(name, f"{row.name} reports {listed(row.pressures)}", hint, row.name))
+    return tuple(findings) or (ok(name, "no node is under pressure"),)
+
+
+def nodes_schedulable(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """No node was left cordoned by someone."""
+    name = "nodes-schedulable"
+    if not gathered.api.nodes:
+        return ()
+    cordoned = [row.name for row in gathered.api.nodes if row.unschedulable]
+    if not cordoned:
+        return (ok(name, "no node is cordoned"),)
+    return tuple(
+        warning(name, f"{node} is cordoned", f"if that was forgotten: kubectl uncordon {node}", node)
+        for node in cordoned
+    )
+
+
+def disruption_budgets_allow(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """No disruption budget forbids every eviction: a drain would wait for ever (F24)."""
+    name = "disruption-budgets-allow"
+    findings = []
+    for budget in gathered.api.budgets:
+        if budget.disruptions_allowed > 0:
+            continue
+        pods = [pod for pod in gathered.api.pods if in_budget(budget, pod)]
+        nodes = sorted({pod.node for pod in pods if pod.node})
+        if nodes:
+            findings.append(
+                warning(
+                    name,
+                    f"{budget.namespace}/{budget.name} allows no eviction now; its pods are on {listed(nodes)}",
+                    f"give it room before the drain: kubectl -n {budget.namespace} describe pdb {budget.name}",
+                    f"{budget.namespace}/{budget.name}",
+                )
+            )
+    return tuple(findings) or (
+        ok(name, f"{len(gathered.api.budgets)} disruption budget(s), none in the way of a drain"),
+    )
+
+
+def in_budget(budget: Budget, pod: PodRow) -> bool:
+    """Does the budget select the pod? Pods of daemon sets and static pods are not evicted by a drain."""
+    if pod.owner_kind in ("DaemonSet", "Node") or pod.mirror or pod.phase in ("Succeeded", "Failed"):
+        return False
+    return budget.protects(pod.namespace, pod.labels)
+
+
+def clocks_agree(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """The clocks of the nodes agree with this machine's."""
+    name = "clocks-agree"
+    findings = []
+    known = [node for node in gathered.nodes if node.clock_offset is not None]
+    for node in known:
+        offset = node.clock_offset or 0.0
+        if abs(offset) > CLOCK_TOLERANCE:
+            findings.append(
+                warning(
+                    name,
+                    f"{node.name}: its clock is {abs(offset):.0f} s {'ahead' if offset > 0 else 'behind'}",
+                    f"look on {node.name}: timedatectl; chronyc tracking",
+                    node.name,
+                )
+            )
+    return tuple(findings) or ((ok(name, "the clocks agree"),) if known else ())
