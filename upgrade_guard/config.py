@@ -48,7 +48,7 @@ def _text(value: Any) -> str:
 
 def _destination(value: Any) -> str:
     text = _text(value)
-    if text.startswith("-") or "@-" in text or any(character.isspace() for character in text):
+    if not text or text.startswith("-") or "@-" in text or any(character.isspace() for character in text):
         raise ValueError('give "local", a host, or user@host; it must not begin with "-" or contain spaces')
     return text
 
@@ -144,6 +144,7 @@ def _meant(given: object, known: tuple[str, ...]) -> str:
 
 
 TEXT = Kind("text", _text)
+USER = Kind("user name", _destination)
 DESTINATION = Kind('"local", host or user@host', _destination)
 PATH = Kind("absolute path", _path)
 NODE_PATH = Kind("absolute path on that node", _node_path)
@@ -172,7 +173,7 @@ class ClusterSettings:
 class SshSettings:
     """OpenSSH does the work: ~/.ssh/config, agents and jump hosts are honoured."""
 
-    user: str = _key(DESTINATION, "root", "The user on nodes that are reached at their InternalIP.")
+    user: str = _key(USER, "root", "The user on nodes that are reached at their InternalIP.")
     identity_file: str = _key(
         Kind("absolute path", _file), "", "The private key.", sample='"~/.ssh/id_ed25519"', shown="what ssh itself uses"
     )
@@ -208,7 +209,9 @@ class VaultSettings:
 
 @dataclass(frozen=True)
 class UpgradeSettings:
-    """How an upgrade proceeds, and what answers a failure. Durations are in seconds here, texts in the file."""
+    """How an upgrade proceeds, and what answers a failure."""
+
+    # Durations are texts in the file and seconds here.
 
     snapshot_max_age: float = _key(DURATION, 1800.0, "The gate closes on a proof that is older.")
     ignore_preflight_errors: tuple[str, ...] = _key(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +29,7 @@ class _Running:
 
     step: Step
     since: float
+    thread: int
     heard: str = ""
 
 
@@ -47,7 +48,7 @@ class Progress:
         self._monotonic = monotonic
         self._began = monotonic()
         self._going_back = going_back
-        self._running: dict[int, _Running] = {}
+        self._running: dict[str, _Running] = {}
         self._lock = threading.RLock()
         self._live: Live | None = None
 
@@ -77,7 +78,7 @@ class Progress:
 
     # What the engine tells.
 
-    def run_began(self, run: Run, resumed: bool) -> None:  # noqa: FBT001 - the engine's protocol
+    def run_began(self, run: Run, *, resumed: bool) -> None:
         """A process begins or goes on with a run."""
         self._look(run=run, running=True)
         verb = "Going on with" if resumed else "Beginning"
@@ -85,14 +86,18 @@ class Progress:
 
     def phase_began(self, phase: Phase, steps_done: int, steps_total: int) -> None:
         """The steps of a phase begin; some may be done already."""
-        self._look(going_back=self._going_back())
+        rolling = self._card.run.state in words.ROLLBACK
+        going_back = "" if rolling else self._going_back()
+        self._look(going_back=going_back)
         done = f", {steps_done} done already" if steps_done else ""
         self._say(f"{phase.title}: {steps_total} step(s){done}", style="bold")
+        if going_back and not self._screen.live and any(step.changes_node for step in phase.steps):
+            self._say(f"  going back from here: {going_back}")
 
-    def step_began(self, step: Step, in_doubt: bool) -> None:  # noqa: FBT001 - the engine's protocol
+    def step_began(self, step: Step, *, in_doubt: bool) -> None:
         """A step was started on the record."""
         with self._lock:
-            self._running[threading.get_ident()] = _Running(step, self._monotonic())
+            self._running[step.name] = _Running(step, self._monotonic(), threading.get_ident())
         doubt = "in doubt since the last process; looking: " if in_doubt else ""
         if in_doubt or not self._screen.live:
             self._say(f"  {step.name}: {doubt}{step.summary}")
@@ -105,7 +110,7 @@ class Progress:
     def step_ended(self, step: Step, outcome: Outcome, detail: str, seconds: float) -> None:
         """A step's outcome is on the record."""
         with self._lock:
-            self._running.pop(threading.get_ident(), None)
+            self._running.pop(step.name, None)
         style = "green" if outcome is Outcome.SUCCEEDED else "bold red"
         told = f": {detail}" if detail and (outcome is not Outcome.SUCCEEDED or self._screen.verbose) else ""
         self._say(f"  {step.name}: {words.ENDED[outcome]} in {words.duration(seconds)}{told}", style=style)
@@ -115,12 +120,12 @@ class Progress:
         with self._lock:
             run = replace(self._card.run, state=transition.to_state)
             history = (*self._card.transitions, transition)
-        self._look(run=run, transitions=history, going_back=self._going_back())
+        self._look(run=run, transitions=history)
         self._say(f"Reached: {transition.to_state.value}", style="bold")
         for reason in transition.reasons:
             self._say(f"  because {reason}")
 
-    def gate_judged(self, reasons: tuple[str, ...]) -> None:
+    def gate_judged(self, reasons: Sequence[str]) -> None:
         """The gate was asked; no reasons means open."""
         self._look(gate="closed: " + "; ".join(reasons) if reasons else "open")
         if reasons:
@@ -130,7 +135,7 @@ class Progress:
         else:
             self._say("The gate is open: the snapshot is proven and its copies read back equal.", style="green")
 
-    def rollback_begins(self, reasons: tuple[str, ...]) -> None:
+    def rollback_begins(self, reasons: Sequence[str]) -> None:
         """The upgrade failed after the gate, or an operator asked: the cluster is taken back."""
         self._say("Taking the cluster back, because:", style="bold yellow")
         for reason in reasons:
@@ -157,9 +162,9 @@ class Progress:
         if not lines:
             return
         with self._lock:
-            running = self._running.get(threading.get_ident())
-            if running is not None:
-                running.heard = f"{host}: {lines[-1]}"
+            for running in self._running.values():
+                if running.thread == threading.get_ident():
+                    running.heard = f"{host}: {lines[-1]}"
         if self._screen.verbose:
             for line in lines:
                 self._say(f"    {host} | {line}", style="dim")

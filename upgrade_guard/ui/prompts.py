@@ -56,33 +56,37 @@ class Prompts:
             )
         return ApprovalRecord(subject, self.by, "prompt", "yes", self.now())
 
-    def confirm(self, question: str, *, flag: bool, hint: str) -> None:
-        """An ordinary yes that only goes on: `hint` is the command with the flag. Raises DecisionNeeded."""
+    def confirm(self, question: str, *, flag: str, hint: str) -> ApprovalRecord:
+        """An ordinary yes; `flag` is the one that gave it already, `hint` the command with that flag.
+
+        Raises DecisionNeeded without a terminal, and when the answer is no.
+        """
         if flag:
-            return
+            return ApprovalRecord(question, self.by, flag, "yes", self.now())
         self._must_be_there(question, hint)
         with self.aside():
             said = self._questionary().confirm(visible(question), default=False, **self._output()).unsafe_ask()
         if not said:
             raise DecisionNeeded(f"not confirmed: {question}", hint=hint)
+        return ApprovalRecord(question, self.by, "prompt", "yes", self.now())
 
-    def confirm_cluster(self, cluster: str, cost: str, *, given: str | None, hint: str) -> str:
+    def confirm_cluster(self, cluster: str, cost: str, *, given: str | None, hint: str) -> ApprovalRecord:
         """The cluster's name, typed by a person or given by --confirm-cluster: for what loses writes.
 
-        Returns how it was confirmed. Raises DecisionNeeded when it is missing or another name.
+        Raises DecisionNeeded when it is missing or another name.
         """
         if given is not None:
             if given != cluster:
                 raise DecisionNeeded(f"--confirm-cluster says {given!r}, but the cluster is {cluster!r}", hint=hint)
-            return "--confirm-cluster"
+            return ApprovalRecord(cost, self.by, "--confirm-cluster", given, self.now())
         self._must_be_there(cost, hint)
         with self.aside():
             self._show(cost)
             question = f"Type the name of the cluster ({visible(cluster)}) to go on:"
-            said = self._questionary().text(question, **self._output()).unsafe_ask()
-        if said.strip() != cluster:
-            raise DecisionNeeded(f"{said.strip()!r} is not the cluster's name, {cluster!r}", hint=hint)
-        return "prompt"
+            said = self._questionary().text(question, **self._output()).unsafe_ask().strip()
+        if said != cluster:
+            raise DecisionNeeded(f"{said!r} is not the cluster's name, {cluster!r}", hint=hint)
+        return ApprovalRecord(cost, self.by, "prompt", said, self.now())
 
     def choose(self, question: str, choices: Sequence[tuple[str, str]], *, hint: str) -> str:
         """One of the (value, why) choices. Raises DecisionNeeded without a terminal, with the choices as reasons."""

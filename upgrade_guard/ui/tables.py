@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.finding import Finding, Severity
 from upgrade_guard.model.run import (
     ApprovalRecord,
@@ -24,6 +25,7 @@ from upgrade_guard.model.run import (
     StepRow,
     Transition,
 )
+from upgrade_guard.model.step import Phase
 from upgrade_guard.ui import words
 
 _SEVERITY = {
@@ -178,12 +180,36 @@ def settings(values: Mapping[str, str], origins: Mapping[str, str]) -> Renderabl
     return table
 
 
-def pairs(rows: Iterable[tuple[str, str]], *heads: str) -> RenderableType:
-    """A small table of two columns."""
+def columns(rows: Iterable[Sequence[str]], *heads: str) -> RenderableType:
+    """A plain table under those heads."""
     table = _table(*heads)
     for row in rows:
         table.add_row(*_cells(*row))
     return table
+
+
+def preview(
+    cluster: Cluster, target: str, phases: Sequence[Phase], found: Sequence[Finding], *, verbose: bool = False
+) -> RenderableType:
+    """What a run would do: the path, each node, each phase with its steps, add-ons with their advice, the findings."""
+    lines: list[RenderableType] = [
+        Text(words.one_line(f"Cluster {cluster.name}: {cluster.version} -> {target}"), style="bold"),
+        Text(f"etcd {words.one_line(cluster.etcd_version)}, {words.size(cluster.etcd_db_size)}"),
+        columns(
+            ((node.name, node.role, node.kubelet_version, ", ".join(node.holds) or "-") for node in cluster.nodes),
+            *("node", "role", "kubelet", "held packages"),
+        ),
+    ]
+    for phase in phases:
+        lines.append(Text(words.one_line(phase.title), style="bold"))
+        for step in phase.steps:
+            changes = "  [changes the node]" if step.changes_node else ""
+            lines.append(Text(f"  {words.one_line(step.name)}: {words.one_line(step.summary)}{changes}"))
+    advised = [addon for addon in cluster.addons if addon.advice]
+    if advised:
+        lines.append(Text("Add-ons", style="bold"))
+        lines += [Text(f"  {words.one_line(f'{addon.name}: {addon.advice}')}") for addon in advised]
+    return Group(*lines, Text("Findings", style="bold"), findings(found, verbose=verbose))
 
 
 def _table(*heads: str) -> Table:

@@ -1,0 +1,215 @@
+"""What every command shares: the global options, the two ways of answering, and how a problem is told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upgrade_guard.errors import CommandFailed, ExitCode, GuardError, StepFailed
+
+if TYPE_CHECKING:
+    import typer
+
+    from upgrade_guard.config import Settings
+    from upgrade_guard.ui.console import Screen
+
+SCHEMA = 1
+_PLACE_PROBLEMS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+@dataclass
+class Front:
+    """The front door of one invocation.
+
+    With --json the answer is kept until the command has ended: stdout carries exactly one object whatever happens.
+    """
+
+    command: str = ""
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+    config_path: Path | None = None
+    state_dir: Path | None = None
+    aftermath: str = ""
+    stdin_is_terminal: Callable[[], bool] = field(default=lambda: sys.stdin.isatty() and sys.stderr.isatty())
+    _data: Any = None
+    _answered: bool = False
+    _screen: Screen | None = None
+
+    @staticmethod
+    def of(context: typer.Context) -> Front:
+        """The one that the door made."""
+        front = context.find_object(Front)
+        if front is None:
+            raise TypeError("this command was not started through the front door")
+        return front
+
+    @property
+    def screen(self) -> Screen:
+        """The two consoles, opened when first used."""
+        if self._screen is None:
+            from upgrade_guard.ui.console import open_screen
+
+            self._screen = open_screen(quiet=self.quiet, verbose=self.verbose, color=self.color)
+        return self._screen
+
+    def settings(self, offsite: tuple[str, ...] = ()) -> Settings:
+        """The effective configuration. Raises UsageProblem."""
+        from upgrade_guard import config
+
+        return config.load(self.config_path, os.environ, os.geteuid() == 0, state_dir=self.state_dir, offsite=offsite)
+
+    def answer(self, data: Any, show: Callable[[], object] | None = None) -> None:
+        """The command's answer: `data` for --json, otherwise what `show` returns, on stdout.
+
+        An answer that is known before a problem is told beside it in the same JSON object.
+        """
+        self._data, self._answered = data, True
+        if show is not None and not self.json:
+            self.screen.answer.print(show())
+
+    def pasteable(self, hint: str) -> str:
+        """The hint with this invocation's --config and --state-dir in it, so that it can be pasted as it is."""
+        given = [
+            f"{name} {shlex.quote(str(value))}"
+            for name, value in (("--config", self.config_path), ("--state-dir", self.state_dir))
+            if value is not None
+        ]
+        return re.sub(r"\bupgrade-guard (?=[a-z])", f"upgrade-guard {' '.join(given)} ", hint) if given else hint
+
+    def conclude(self, problem: Exception | None) -> int:
+        """Say how it ended and return the exit code: the one place where problems become exit codes."""
+        guard_error = None if problem is None else self._understood(problem)
+        if self.json and (self._answered or guard_error is not None):
+            self._print_envelope(guard_error)
+        elif guard_error is not None:
+            self._tell(guard_error)
+        return int(ExitCode.DONE if guard_error is None else guard_error.exit_code)
+
+    def _understood(self, problem: Exception) -> GuardError:
+        if isinstance(problem, GuardError):
+            return problem
+        if _is_usage(problem):
+            return _UsageError(problem)
+        if isinstance(problem, OSError) and problem.errno in _PLACE_PROBLEMS:
+            where = problem.filename or "this machine"
+            return StepFailed(
+                f"{where}: {problem.strerror}", hint=f"make room or give access, then go on; look with: df -h {where}"
+            )
+        return _BugError(problem, self._keep_traceback(problem))
+
+    def _keep_traceback(self, problem: Exception) -> Path | None:
+        text = "".join(traceback.format_exception(problem))
+        name = f"bug-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
+        for directory in self._log_directories():
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                descriptor = os.open(directory / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            except OSError:
+                continue
+            with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
+                file.write(text)
+            return directory / name
+        sys.stderr.write(text)
+        return None
+
+    def _log_directories(self) -> tuple[Path, ...]:
+        try:
+            own: tuple[Path, ...] = (self.settings().config.state_dir / "logs",)
+        except GuardError:
+            own = ()
+        return (*own, Path(tempfile.gettempdir()))
+
+    def _print_envelope(self, problem: GuardError | None) -> None:
+        import json
+
+        from upgrade_guard.cli.plain import plain
+
+        error: Mapping[str, Any] | None = None
+        if problem is not None:
+            error = {
+                "code": problem.code,
+                "message": problem.message,
+                "hint": self.pasteable(problem.hint),
+                "reasons": list(problem.reasons),
+            }
+        envelope = {
+            "schema": SCHEMA,
+            "command": self.command,
+            "ok": problem is None,
+            "data": plain(self._data),
+            "error": error,
+        }
+        sys.stdout.write(json.dumps(envelope) + "\n")
+
+    def _tell(self, problem: GuardError) -> None:
+        if isinstance(problem, _UsageError):
+            problem.show()
+            return
+        from upgrade_guard.ui.problem import told
+
+        stderr = problem.stderr if isinstance(problem, CommandFailed) else ""
+        told(
+            self.screen.story,
+            problem.message,
+            word=_WORDS.get(problem.exit_code, "Failed"),
+            said=stderr,
+            reasons=problem.reasons,
+            standing=self.aftermath,
+            hint=self.pasteable(problem.hint),
+        )
+
+
+_WORDS = {
+    ExitCode.USAGE: "Not understood",
+    ExitCode.REFUSED: "Refused",
+    ExitCode.LOCKED: "Locked",
+    ExitCode.DECISION_NEEDED: "Your decision is needed",
+    ExitCode.ROLLED_BACK: "Rolled back",
+    ExitCode.ROLLBACK_FAILED: "The rollback failed",
+    ExitCode.INTERRUPTED: "Interrupted",
+    ExitCode.BUG: "Bug",
+}
+
+
+def _is_usage(problem: Exception) -> bool:
+    # typer carries its own copy of click, under names that move between versions; what its usage errors can do stays.
+    return getattr(problem, "exit_code", None) == ExitCode.USAGE and callable(getattr(problem, "show", None))
+
+
+class _UsageError(GuardError):
+    """What typer itself refused."""
+
+    exit_code = ExitCode.USAGE
+    code = "usage"
+
+    def __init__(self, problem: Any) -> None:
+        context = getattr(problem, "ctx", None)
+        hint = f"{context.command_path} --help" if context is not None else "upgrade-guard --help"
+        super().__init__(str(problem.format_message()), hint=hint)
+        self.show = problem.show
+
+
+class _BugError(GuardError):
+    """Not curable by the operator; its traceback is in a file."""
+
+    exit_code = ExitCode.BUG
+    code = "bug"
+
+    def __init__(self, problem: Exception, log: Path | None) -> None:
+        where = f"the traceback is in {log}" if log else "the traceback is above"
+        what = " ".join(f"{type(problem).__name__}: {problem}".split())
+        super().__init__(
+            f"{what} ({where})", hint="report it with that file; upgrade-guard status says where the run stands"
+        )

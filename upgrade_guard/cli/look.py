@@ -1,0 +1,220 @@
+"""The commands that only look: status, plan, check, history, show, graph."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upgrade_guard.cli import wiring
+from upgrade_guard.cli.front import Front
+from upgrade_guard.errors import UsageProblem
+from upgrade_guard.model.version import Version
+
+if TYPE_CHECKING:
+    from upgrade_guard.journal import Journal
+    from upgrade_guard.phases.site import Site
+
+Target = Annotated[str | None, typer.Argument(help="The version, such as v1.28.0. [default: the next minor]")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("status")(status)
+    app.command("plan")(plan)
+    app.command("check")(check)
+    app.command("history")(history)
+    app.command("show")(show)
+    app.command("graph")(graph)
+
+
+def status(context: typer.Context) -> None:
+    """Say where the open run stands, what comes next, and how to go back. Reads only."""
+    from upgrade_guard.cli.standing import standing
+
+    front = Front.of(context)
+    config = front.settings().config
+    with wiring.reading(config) as journal:
+        opened = journal.open_run() if journal is not None else None
+        if journal is None or opened is None:
+            front.answer(None, lambda: _nothing_open(front, journal))
+            return
+        found = standing(config, journal, opened)
+
+    def shown() -> object:
+        from upgrade_guard.cli.standing import lines
+
+        return lines(found, front.pasteable)
+
+    front.answer(found.answer(), shown)
+
+
+def _nothing_open(front: Front, journal: Journal | None) -> str:
+    last = journal.runs(limit=1) if journal is not None else ()
+    before = f"\nThe last one, {last[0].id} to {last[0].target}, ended {last[0].outcome}." if last else ""
+    return f"No run is open.{before}\nNext: {front.pasteable('upgrade-guard run VERSION')}"
+
+
+def plan(context: typer.Context, version: Target = None) -> None:
+    """Show the path, the steps per node and the findings. Changes nothing."""
+    from upgrade_guard.phases.preview import preview
+
+    front = Front.of(context)
+    with wiring.looking(front.settings().config) as site:
+        ahead = preview(site, _target(site, version))
+    answer = {
+        "cluster": ahead.cluster,
+        "path": [ahead.cluster.version, str(ahead.target)],
+        "phases": [
+            {
+                "name": phase.name,
+                "title": phase.title,
+                "steps": [
+                    {"name": step.name, "summary": step.summary, "node": step.lane, "changes_node": step.changes_node}
+                    for step in phase.steps
+                ],
+            }
+            for phase in ahead.phases
+        ],
+        "findings": ahead.findings,
+    }
+
+    def shown() -> object:
+        from upgrade_guard.ui.tables import preview as table
+
+        return table(ahead.cluster, str(ahead.target), ahead.phases, ahead.findings, verbose=front.verbose)
+
+    front.answer(answer, shown)
+    wiring.refuse_blocking(ahead.findings)
+
+
+def check(context: typer.Context, version: Target = None) -> None:
+    """Run the preflight alone. Changes nothing; exit code 3 when something stands in the way."""
+    from upgrade_guard.phases.preview import findings
+
+    front = Front.of(context)
+    with wiring.looking(front.settings().config) as site:
+        target = _target(site, version)
+        found = findings(site, target)
+
+    def shown() -> object:
+        from upgrade_guard.ui import tables
+
+        return tables.findings(found, verbose=front.verbose)
+
+    front.answer({"target": str(target), "findings": found}, shown)
+    wiring.refuse_blocking(found)
+
+
+def _target(site: Site, version: str | None) -> Version:
+    return wiring.next_minor(site) if version is None else wiring.version_of(version)
+
+
+def history(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
+    cluster: Annotated[str | None, typer.Option(help="Only this cluster.")] = None,
+    target: Annotated[str | None, typer.Option(help="Only this version.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Only completed, aborted, rolled-back or rollback-failed.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only from this day on, such as 2025-03-01.")
+    ] = None,
+) -> None:
+    """List past attempts: target, outcome, duration, snapshot."""
+    front = Front.of(context)
+    wanted: dict[str, Any] = {
+        "limit": limit,
+        "cluster": cluster,
+        "target": str(wiring.version_of(target)) if target else None,
+        "outcome": _outcome(outcome),
+        "since": _day(since),
+    }
+    with wiring.reading(front.settings().config) as journal:
+        runs = journal.runs(**wanted) if journal is not None else ()
+        found = [(run, journal.snapshots(run.id)) for run in runs] if journal is not None else []
+
+    def shown() -> object:
+        from upgrade_guard.ui import tables
+
+        return tables.history(found, wiring.now())
+
+    answer = [
+        wiring.run_answer(run)
+        | {
+            "duration": (run.finished_at - run.started_at).total_seconds() if run.finished_at else None,
+            "snapshot": snapshots[-1].bundle if snapshots else None,
+        }
+        for run, snapshots in found
+    ]
+    front.answer(answer, shown)
+
+
+def _outcome(text: str | None) -> str | None:
+    known = ("completed", "aborted", "rolled-back", "rollback-failed")
+    if text is not None and text not in known:
+        raise UsageProblem(f"--outcome {text}: not an outcome", hint="give one of: " + ", ".join(known))
+    return text
+
+
+def _day(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageProblem(f"--since {text}: not a date", hint="upgrade-guard history --since 2025-03-01") from None
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def show(
+    context: typer.Context,
+    run: Annotated[str | None, typer.Argument(help="The run's id, or its beginning. [default: the newest]")] = None,
+) -> None:
+    """Tell one attempt: moves, steps, commands and evidence, in the order of time."""
+    from upgrade_guard.cli.standing import story_of
+
+    front = Front.of(context)
+    config = front.settings().config
+    with wiring.reading(config) as journal:
+        newest = journal.runs(limit=1) if journal is not None else ()
+        if journal is None or not newest:
+            raise UsageProblem(
+                f"there are no runs in {config.state_dir}; is that the right state directory?",
+                hint="upgrade-guard config show",
+            )
+        story = story_of(journal, journal.run(run) if run else newest[0])
+        nodes = journal.nodes(story.run.id)
+
+    def shown() -> object:
+        from upgrade_guard.ui import tables
+
+        return tables.timeline(story, verbose=front.verbose)
+
+    answer = wiring.run_answer(story.run) | {
+        "operator": story.run.operator,
+        "host": story.run.host,
+        "tool_version": story.run.tool_version,
+        "settings": story.run.settings,
+        "nodes": nodes,
+        "transitions": story.transitions,
+        "steps": story.steps,
+        "commands": story.commands,
+        "approvals": story.approvals,
+        "snapshots": story.snapshots,
+        "proofs": story.proofs,
+        "copies": story.copies,
+        "edited": story.edited,
+        "log": str(config.log_path(story.run.id)),
+    }
+    front.answer(answer, shown)
+
+
+def graph(context: typer.Context) -> None:
+    """Print the state machine as a mermaid diagram."""
+    from upgrade_guard.engine.machine import mermaid
+
+    text = mermaid()
+    Front.of(context).answer({"mermaid": text}, text.rstrip)

@@ -1,0 +1,212 @@
+"""Where a run stands, from its record: what `status` says and what `show` tells."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upgrade_guard.cli import wiring
+from upgrade_guard.engine.gate import closed_because
+from upgrade_guard.model.evidence import Evidence
+from upgrade_guard.model.run import Outcome, Run, SnapshotRecord, State, StepRow
+from upgrade_guard.ui import words
+from upgrade_guard.ui.card import Card, next_words, reached_by, render
+from upgrade_guard.ui.tables import Story
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from upgrade_guard.config import Config
+    from upgrade_guard.journal import Holder, Journal
+
+CONTROL_PLANE_STEPS = "control-plane/"
+_NOTHING_CHANGED = (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a rollback would cost now; None where it is not known."""
+
+    revisions: int | None
+    seconds: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run's standing. `holder` is the living process that works on it; `last` are its newest steps' rows."""
+
+    story: Story
+    holder: Holder | None
+    gate_reasons: tuple[str, ...]
+    cost: Cost
+    under_way: tuple[StepRow, ...]
+    failed: tuple[StepRow, ...]
+
+    @property
+    def next_command(self) -> str:
+        """What to type, unless a process is at it."""
+        return "upgrade-guard show" if self.holder else "upgrade-guard resume"
+
+    def answer(self) -> dict[str, Any]:
+        """The JSON answer of `status`."""
+        run = self.story.run
+        rolling = run.state in words.ROLLBACK
+        following = State.ROLLED_BACK if rolling else words.next_stage(run.state)
+        return wiring.run_answer(run) | {
+            "next": following,
+            "next_stage": next_words(run),
+            "standing": words.STANDING[run.state],
+            "gate": {"open": not self.gate_reasons, "reasons": self.gate_reasons},
+            "going_back": self.cost,
+            "process": self.holder,
+            "under_way" if self.holder else "in_doubt": [row.name for row in self.under_way],
+            "failed": [{"step": row.name, "detail": row.detail} for row in self.failed],
+            "next_command": self.next_command,
+        }
+
+
+def story_of(journal: Journal, run: Run) -> Story:
+    """Everything the journal knows of a run."""
+    return Story(
+        run,
+        journal.transitions(run.id),
+        journal.steps(run.id),
+        journal.commands(run.id),
+        journal.approvals(run.id),
+        journal.snapshots(run.id),
+        journal.proofs(run.id),
+        journal.copies(run.id),
+        journal.edited(run.id),
+    )
+
+
+def standing(config: Config, journal: Journal, run: Run) -> Standing:
+    """Gather it. The cluster is asked one thing, for the cost of a rollback, and only once there can be a cost."""
+    from upgrade_guard.journal import RunLock
+
+    story = story_of(journal, run)
+    latest: dict[str, StepRow] = {row.name: row for row in story.steps}
+    return Standing(
+        story,
+        RunLock.holder(config.lock_path),
+        gate_reasons(story),
+        _cost(config, journal, run),
+        tuple(row for row in latest.values() if row.outcome is Outcome.STARTED),
+        tuple(row for row in latest.values() if row.outcome in (Outcome.FAILED, Outcome.UNKNOWN)),
+    )
+
+
+def _cost(config: Config, journal: Journal, run: Run) -> Cost:
+    if run.state in _NOTHING_CHANGED:
+        return Cost(0, 0.0, "nothing was changed; upgrade-guard abort closes the run")
+    if run.state in words.ROLLBACK:
+        return Cost(None, None, "")
+    from upgrade_guard.errors import GuardError
+
+    try:
+        with wiring.looking(config) as site:
+            found = wiring.going_back(site, journal, run.id)
+    except GuardError as problem:
+        return Cost(None, None, f"not known: {problem.message}")
+    return Cost(found.revisions, found.seconds, found.text)
+
+
+def gate_reasons(story: Story) -> tuple[str, ...]:
+    """Why the gate would be closed, as far as the record and this machine's vault can say; none means open.
+
+    The run itself asks more before it changes anything: the copies are read back again, and the cluster is asked.
+    """
+    if story.run.state in words.ROLLBACK:
+        return ("The run is on its way back; the gate stands before changes, not before the way back.",)
+    return (*closed_because(recorded_evidence(story)), *_vault_problems(story))
+
+
+def recorded_evidence(story: Story) -> Evidence:
+    """Evidence from the journal alone: the cluster's etcd counts as unchanged, because it is not asked."""
+    reached = reached_by(story.transitions)
+    snapshot = story.snapshots[-1] if story.snapshots and State.SNAPSHOTTED in reached else None
+    bundle = snapshot.bundle if snapshot else ""
+    proofs = [one for one in story.proofs if one.bundle == bundle and one.ok and State.VERIFIED in reached]
+    copies = [one for one in story.copies if one.bundle == bundle and one.read_back and State.COPIED in reached]
+    cluster_id = snapshot.cluster_id if snapshot else ""
+    return Evidence(
+        now=wiring.now(),
+        snapshot_taken=snapshot is not None,
+        proof_succeeded=bool(proofs),
+        proven_at=proofs[-1].proven_at if proofs else None,
+        max_age=story.run.snapshot_max_age,
+        copies_read_back=len({copy.target for copy in copies}),
+        copies_off_control_plane=len({copy.target for copy in copies if copy.off_control_plane}),
+        copies_required=story.run.offsite_required,
+        node_files_missing=(),
+        snapshot_cluster_id=cluster_id,
+        live_cluster_id=cluster_id,
+        alarms=(),
+        problems=story.edited,
+        age_matters=not any(row.name.startswith(CONTROL_PLANE_STEPS) for row in story.steps),
+    )
+
+
+def _vault_problems(story: Story) -> tuple[str, ...]:
+    if not story.snapshots or State.SNAPSHOTTED not in reached_by(story.transitions):
+        return ()
+    return bundle_problems(story.snapshots[-1])
+
+
+def bundle_problems(snapshot: SnapshotRecord) -> tuple[str, ...]:
+    """What a quick look at the vault says: is the bundle there, with the manifest that was recorded?"""
+    directory = Path(snapshot.path)
+    if not directory.is_dir():
+        return (f"The bundle {snapshot.bundle} is not in the vault: {directory} is gone.",)
+    try:
+        manifest = (directory / "manifest.json").read_bytes()
+        size = (directory / "snapshot.db").stat().st_size
+    except OSError as problem:
+        return (f"The bundle {snapshot.bundle} is damaged: {problem.filename}: {problem.strerror}.",)
+    found = []
+    if hashlib.sha256(manifest).hexdigest() != snapshot.manifest_sha256:
+        found.append(f"The manifest of bundle {snapshot.bundle} is not the one that was recorded.")
+    if size != snapshot.size:
+        found.append(f"The snapshot of bundle {snapshot.bundle} has {size} bytes, but {snapshot.size} were recorded.")
+    return tuple(found)
+
+
+def lines(found: Standing, pasteable: Callable[[str], str]) -> RenderableType:
+    """`status` for a person: the card, and who works on it."""
+    from rich.console import Group
+    from rich.text import Text
+
+    run = found.story.run
+    gate = "closed: " + " ".join(found.gate_reasons) if found.gate_reasons else "open, by the record"
+    card = Card(
+        run,
+        found.story.transitions,
+        now=(*_now(found), *(f"failed: {row.name}: {row.detail}" for row in found.failed)),
+        gate="" if run.state in words.ROLLBACK else gate,
+        going_back=found.cost.text,
+        next_command="" if found.holder else pasteable(found.next_command),
+        running=found.holder is not None,
+        failed=bool(found.failed) and found.holder is None,
+    )
+    return Group(render(card), Text(words.one_line(_who(found))))
+
+
+def _now(found: Standing) -> tuple[str, ...]:
+    if found.holder is None:
+        return tuple(
+            f"{row.name} was started and never concluded: resume looks at the cluster and decides"
+            for row in found.under_way
+        )
+    age = wiring.now
+    return tuple(f"{row.name} ({words.duration((age() - row.at).total_seconds())})" for row in found.under_way)
+
+
+def _who(found: Standing) -> str:
+    if found.holder is None:
+        return "No process works on this run."
+    holder = found.holder
+    return f"Process {holder.pid} on {holder.host} works on it since {holder.started_at}: {holder.command}"

@@ -1,0 +1,196 @@
+"""The commands that move a run: run, resume, rollback, abort."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from upgrade_guard.cli import wiring
+from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.wiring import Choices
+from upgrade_guard.errors import DecisionNeeded, Refused, UsageProblem
+from upgrade_guard.model.run import Event, Run, State
+
+if TYPE_CHECKING:
+    from upgrade_guard.config import Config
+    from upgrade_guard.journal import Journal
+
+Yes = Annotated[bool, typer.Option("--yes", help="Approve what an operator normally approves.")]
+NoAutoRollback = Annotated[
+    bool, typer.Option("--no-auto-rollback", help="Stop and ask when the upgrade fails, instead of rolling back.")
+]
+ConfirmCluster = Annotated[
+    str | None,
+    typer.Option("--confirm-cluster", metavar="NAME", help="The cluster's name, when going back loses writes."),
+]
+Offsite = Annotated[
+    list[str] | None,
+    typer.Option("--offsite", metavar="URL", help="Off-site target instead of the configured ones; may be repeated."),
+]
+_ROLLING = (State.ROLLING_BACK, State.ROLLBACK_FAILED)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("run")(run)
+    app.command("resume")(resume)
+    app.command("rollback")(rollback)
+    app.command("abort")(abort)
+
+
+def run(
+    context: typer.Context,
+    version: Annotated[
+        str | None, typer.Argument(help="The version to reach, such as v1.28.0; without it you are asked.")
+    ] = None,
+    *,
+    yes: Yes = False,
+    no_auto_rollback: NoAutoRollback = False,
+    offsite: Offsite = None,
+) -> None:
+    """Upgrade the cluster, guided; offers to resume when a run is open."""
+    front = Front.of(context)
+    start(front, version, Choices(yes, not no_auto_rollback), tuple(offsite or ()))
+
+
+def start(front: Front, version: str | None, choices: Choices, offsite: tuple[str, ...] = ()) -> None:
+    """What `run` does, for `lab run` too."""
+    target = None if version is None else wiring.version_of(version)
+    config = front.settings(offsite).config
+    if wiring.open_run(config) is None:
+        wiring.must_have_offsite(config)
+    with wiring.writing(config) as journal:
+        opened = journal.open_run()
+        if opened is not None:
+            _may_resume(front, opened, version, choices)
+            _go_on(front, journal, config, opened, choices)
+            return
+        if target is None:
+            target = wiring.version_of(_chosen(front, config))
+        _go_on(front, journal, config, wiring.begin(journal, config, target), choices)
+
+
+def resume(context: typer.Context, *, yes: Yes = False, no_auto_rollback: NoAutoRollback = False) -> None:
+    """Go on where the last process stopped."""
+    front = Front.of(context)
+    config = front.settings().config
+    if wiring.open_run(config) is None:
+        front.answer(None, lambda: "No run is open: nothing to do.")
+        return
+    with wiring.writing(config) as journal:
+        opened = _must_be_open(journal.open_run(), "resume")
+        _go_on(front, journal, config, opened, Choices(yes, not no_auto_rollback))
+
+
+def rollback(
+    context: typer.Context,
+    *,
+    yes: Yes = False,
+    confirm_cluster: ConfirmCluster = None,
+    no_auto_rollback: NoAutoRollback = False,
+) -> None:
+    """Take the open run's rollback path now."""
+    front = Front.of(context)
+    config = front.settings().config
+    _must_be_open(wiring.open_run(config), "roll back")
+    with wiring.writing(config) as journal:
+        opened = _must_be_open(journal.open_run(), "roll back")
+        if opened.state not in _ROLLING and _may(opened, Event.ROLLBACK_BEGUN):
+            with wiring.looking(config) as site:
+                cost = wiring.going_back(site, journal, opened.id)
+            asking = wiring.prompts(front)
+            subject = f"Roll back cluster {opened.cluster} to {opened.from_version}: {cost.text}"
+            if cost.revisions == 0:
+                approval = asking.confirm(
+                    f"{subject}. Go on?", flag="--yes" if yes else "", hint="upgrade-guard rollback --yes"
+                )
+            else:
+                hint = f"upgrade-guard rollback --confirm-cluster {opened.cluster}"
+                approval = asking.confirm_cluster(opened.cluster, subject, given=confirm_cluster, hint=hint)
+            journal.approve(opened.id, approval)
+        reasons = (f"{wiring.operator()} asked for it",)
+        choices = Choices(yes, not no_auto_rollback)
+        ended = wiring.drive(
+            front, journal, config, opened, choices, lambda runner: runner.roll_back(opened.id, reasons)
+        )
+        _answer(front, ended)
+
+
+def abort(context: typer.Context, *, yes: Yes = False) -> None:
+    """Close a run whose control plane is untouched; packages go back."""
+    front = Front.of(context)
+    config = front.settings().config
+    _must_be_open(wiring.open_run(config), "abort")
+    with wiring.writing(config) as journal:
+        opened = _must_be_open(journal.open_run(), "abort")
+        if _may(opened, Event.RUN_ABORTED):
+            approval = wiring.prompts(front).confirm(
+                f"Close run {opened.id} ({opened.target}) at {opened.state.value}?",
+                flag="--yes" if yes else "",
+                hint="upgrade-guard abort --yes",
+            )
+            journal.approve(opened.id, approval)
+        ended = wiring.drive(front, journal, config, opened, Choices(yes), lambda runner: runner.abort(opened.id))
+        _answer(front, ended)
+
+
+def _go_on(front: Front, journal: Journal, config: Config, run: Run, choices: Choices) -> None:
+    ended = wiring.drive(front, journal, config, run, choices, lambda runner: runner.go_on(run.id))
+    _answer(front, ended)
+
+
+def _answer(front: Front, run: Run) -> None:
+    from upgrade_guard.ui import words
+
+    took = words.duration(((run.finished_at or wiring.now()) - run.started_at).total_seconds())
+    hint = front.pasteable(f"upgrade-guard show {run.id}")
+    front.answer(
+        wiring.run_answer(run),
+        lambda: (
+            f"Run {run.id}: {run.outcome or run.state.value} after {took}. {words.STANDING[run.state]}\nThe story: {hint}"
+        ),
+    )
+
+
+def _may(run: Run, event: Event) -> bool:
+    from upgrade_guard.engine.machine import allowed
+
+    return event in allowed(run.state)
+
+
+def _must_be_open(opened: Run | None, verb: str) -> Run:
+    if opened is None:
+        raise Refused(f"no run is open, so there is nothing to {verb}", hint="upgrade-guard history")
+    return opened
+
+
+def _may_resume(front: Front, opened: Run, version: str | None, choices: Choices) -> None:
+    """Going on with the open run must be wanted: its own target, and a yes."""
+    if version is not None and str(wiring.version_of(version)) != opened.target:
+        raise Refused(
+            f"run {opened.id} to {opened.target} is open at {opened.state.value}; one upgrade at a time",
+            hint="upgrade-guard resume goes on with it; upgrade-guard abort or upgrade-guard rollback closes it",
+        )
+    wiring.prompts(front).confirm(
+        f"Run {opened.id} to {opened.target} is open at {opened.state.value}. Resume it?",
+        flag="--yes" if choices.yes else "",
+        hint="upgrade-guard resume",
+    )
+
+
+def _chosen(front: Front, config: Config) -> str:
+    with wiring.looking(config) as site:
+        offered = wiring.allowed_targets(site)
+        if not offered:
+            raise UsageProblem(
+                f"the package source shows no newer version; the next minor begins with {wiring.next_minor(site)}",
+                hint=f"upgrade-guard run {wiring.next_minor(site)}",
+            )
+    if not front.stdin_is_terminal():
+        raise DecisionNeeded(
+            "which version? Name it, there is no terminal to ask on",
+            hint=f"upgrade-guard run {offered[0][0]}",
+            reasons=tuple(f"{version}: {why}" for version, why in offered),
+        )
+    return wiring.prompts(front).choose("Upgrade to which version?", offered, hint="upgrade-guard run VERSION")

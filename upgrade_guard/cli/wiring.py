@@ -1,0 +1,249 @@
+"""Small functions that put rooms together for one command. Everything heavy is imported when it is needed."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from upgrade_guard import __version__
+from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.policy import freeze, kept
+from upgrade_guard.errors import GuardError, Refused, UsageProblem
+from upgrade_guard.model.run import ApprovalRecord, Run
+from upgrade_guard.model.version import Version
+
+if TYPE_CHECKING:
+    from upgrade_guard.config import Config
+    from upgrade_guard.engine.runner import Runner
+    from upgrade_guard.journal import Journal
+    from upgrade_guard.phases.preview import GoingBack
+    from upgrade_guard.phases.site import Site
+    from upgrade_guard.ui.prompts import Prompts
+
+
+def now() -> datetime:
+    """Aware UTC, as this machine tells it."""
+    return datetime.now(UTC)
+
+
+def version_of(text: str) -> Version:
+    """The version an operator typed. Raises UsageProblem."""
+    try:
+        return Version.parse(text)
+    except ValueError as problem:
+        raise UsageProblem(str(problem), hint="upgrade-guard run v1.28.0") from None
+
+
+def operator() -> str:
+    """Who started this process."""
+    from upgrade_guard.ui.prompts import operator as who
+
+    return who()
+
+
+@contextmanager
+def writing(config: Config) -> Iterator[Journal]:
+    """The journal for a command that goes on with a run: locked, migrated. Raises LockHeld and JournalProblem."""
+    from upgrade_guard.journal import Journal, RunLock
+
+    command = shlex.join(["upgrade-guard", *sys.argv[1:]])
+    with RunLock(config.lock_path, command=command), Journal.open(config.journal_path, now) as journal:
+        yield journal
+
+
+@contextmanager
+def reading(config: Config) -> Iterator[Journal | None]:
+    """The journal for a command that only looks: nothing is created or migrated. None when there is none."""
+    from upgrade_guard.journal import Journal
+
+    journal = Journal.read(config.journal_path)
+    with nullcontext(None) if journal is None else journal as opened:
+        yield opened
+
+
+def open_run(config: Config) -> Run | None:
+    """The run that is open, seen without touching anything: a refusal must not leave a journal behind."""
+    with reading(config) as journal:
+        return journal.open_run() if journal is not None else None
+
+
+def must_have_offsite(config: Config) -> None:
+    """Raise UsageProblem when no copy could be made: better now than after the snapshot."""
+    if not config.vault.offsite:
+        raise UsageProblem(
+            "no off-site target (vault.offsite): the gate opens only after a copy off the control plane was read back",
+            hint="upgrade-guard run VERSION --offsite ssh://backup@HOST/srv/etcd",
+        )
+
+
+def begin(journal: Journal, config: Config, target: Version) -> Run:
+    """A new run on the record."""
+    return journal.begin(
+        run_id=f"{now():%Y%m%d}-{secrets.token_hex(3)}",
+        cluster=config.cluster.name,
+        from_version="",
+        target=str(target),
+        offsite_required=config.vault.offsite_required,
+        snapshot_max_age=config.upgrade.snapshot_max_age,
+        settings=freeze(config),
+        operator=operator(),
+        host=socket.gethostname(),
+        tool_version=__version__,
+    )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The flags of the commands that move a run."""
+
+    yes: bool = False
+    auto_rollback: bool = True
+
+
+def drive(
+    front: Front, journal: Journal, config: Config, run: Run, choices: Choices, act: Callable[[Runner], Run]
+) -> Run:
+    """Wire a runner for this run, let `act` use it, and say afterwards how the cluster stands when it raises."""
+    from upgrade_guard.engine.clock import SystemClock
+    from upgrade_guard.engine.interruption import Interruption
+    from upgrade_guard.engine.runner import Runner
+    from upgrade_guard.hosts.transcript import RunTranscript, SharedTranscript
+    from upgrade_guard.phases.site import Site
+    from upgrade_guard.phases.workflow import UpgradeWorkflow
+    from upgrade_guard.ui.card import Card
+    from upgrade_guard.ui.progress import Progress
+
+    config = kept(config, run)
+    interruption = Interruption()
+    clock = SystemClock(interruption)
+    log = config.log_path(run.id)
+    transcript = RunTranscript(journal.note, log, run.id)
+    card = Card(run, journal.transitions(run.id))
+    sites: list[Site] = []
+    progress = Progress(front.screen, card, clock.monotonic, lambda: going_back_text(sites[0], journal, run.id))
+    asking = prompts(front, aside=progress.paused)
+
+    def approve(subject: str, shown: str, step: str) -> ApprovalRecord:
+        return asking.approve(subject, shown, step, flag="--yes" if choices.yes else "")
+
+    site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock)
+    sites.append(site)
+    workflow = UpgradeWorkflow(site, target=Version.parse(run.target), approve=approve)
+    runner = Runner(
+        journal,
+        workflow,
+        progress,
+        clock,
+        interruption,
+        transcript.attribution,
+        auto_rollback=choices.auto_rollback,
+    )
+    try:
+        with interruption.install(), progress:
+            return act(runner)
+    except GuardError:
+        run = journal.run(run.id)
+        front.answer(run_answer(run))
+        front.aftermath = aftermath(run, str(log))
+        raise
+    finally:
+        transcript.close()
+        if transcript.log_problem:
+            front.screen.tell(f"The run's log is incomplete: {transcript.log_problem}", style="yellow")
+
+
+def run_answer(run: Run) -> dict[str, Any]:
+    """The keys of a run that every JSON answer about it has."""
+    return {
+        "id": run.id,
+        "cluster": run.cluster,
+        "from": run.from_version,
+        "target": run.target,
+        "state": run.state,
+        "outcome": run.outcome,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+    }
+
+
+def prompts(front: Front, aside: Callable[[], Any] = nullcontext) -> Prompts:
+    """Questions on this process's terminal."""
+    from upgrade_guard.ui.prompts import Prompts
+
+    return Prompts(front.stdin_is_terminal(), sys.stderr, now, aside=aside)
+
+
+def aftermath(run: Run, log: str) -> str:
+    """How the cluster stands after a command ended with a problem, from the record."""
+    from upgrade_guard.ui import words
+
+    return f"Run {run.id} stands at {run.state.value}. {words.STANDING[run.state]}\nLog: {log}"
+
+
+def going_back(site: Site, journal: Journal, run_id: str) -> GoingBack:
+    """What a rollback would cost now; before anything can have changed, neither rooms nor cluster are asked."""
+    from upgrade_guard.model.cluster import Cluster
+    from upgrade_guard.model.codec import from_json
+    from upgrade_guard.phases.preview import going_back as cost
+
+    facts = journal.facts(run_id)
+    known = from_json(Cluster, facts.of("inspect/cluster")) if facts.has("inspect/cluster") else None
+    return cost(site, journal.run(run_id).state, facts, known)
+
+
+def going_back_text(site: Site, journal: Journal, run_id: str) -> str:
+    """The same in words, for a display: a cluster that does not answer costs it nothing but the number."""
+    try:
+        return going_back(site, journal, run_id).text
+    except GuardError as problem:
+        return f"not known: {problem.message}"
+
+
+@contextmanager
+def looking(config: Config) -> Iterator[Site]:
+    """The cluster for a command that looks at it outside of a run: nothing is recorded."""
+    from upgrade_guard.engine.clock import SystemClock
+    from upgrade_guard.engine.interruption import Interruption
+    from upgrade_guard.hosts.transcript import SilentTranscript
+    from upgrade_guard.phases.site import Site
+
+    interruption = Interruption()
+    with interruption.install():
+        yield Site.build(config, transcript=SilentTranscript(), clock=SystemClock(interruption))
+
+
+def allowed_targets(site: Site) -> tuple[tuple[str, str], ...]:
+    """Versions that the package repository has and the skew rules allow, with why: what `run` offers to choose from."""
+    from upgrade_guard.phases.preview import choices
+
+    return tuple((str(choice.version), choice.why) for choice in choices(site))
+
+
+def next_minor(site: Site) -> Version:
+    """The first release of the minor that may follow: what is checked when no version is named."""
+    from upgrade_guard.phases.preview import next_series
+
+    return Version.parse(f"{next_series(site)}.0")
+
+
+def refuse_blocking(found: tuple[Any, ...]) -> None:
+    """Raise Refused with every finding that stops a run."""
+    from upgrade_guard.model.finding import Severity
+
+    blocking = [finding for finding in found if finding.severity is Severity.BLOCKING]
+    if blocking:
+        raise Refused(
+            f"{len(blocking)} check(s) stand in the way of an upgrade",
+            reasons=tuple(
+                f"{finding.check}{' on ' + finding.where if finding.where else ''}: {finding.message}"
+                for finding in blocking
+            ),
+            hint=next((finding.hint for finding in blocking if finding.hint), "upgrade-guard check --verbose"),
+        )
