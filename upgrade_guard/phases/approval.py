@@ -8,7 +8,7 @@ from upgrade_guard.model.run import ApprovalRecord
 
 
 class Approve(Protocol):
-    """Ask for a yes to `subject`, with `shown` before it. Raises DecisionNeeded on no, and where nobody can be asked."""
+    """Ask for a yes to `subject`, showing `shown` first. Raises DecisionNeeded on no, and where nobody can be asked."""
 
     def __call__(self, subject: str, shown: str, step: str) -> ApprovalRecord:
         """The approval, with who and how."""

@@ -54,7 +54,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class GoingBack:
-    """What a rollback would cost now: revisions lost (None: etcd does not say) and seconds (None: nothing to restore)."""
+    """What a rollback would cost now: revisions lost (None: unknown) and seconds (None: nothing to restore)."""
 
     revisions: int | None
     seconds: float | None
@@ -76,7 +76,7 @@ def findings(site: Site, target: Version) -> tuple[Finding, ...]:
 
 
 def choices(site: Site) -> tuple[Choice, ...]:
-    """The newer versions that the package source of the first control plane shows, at most one minor ahead, newest first."""
+    """Newer versions that the package source of the first control plane shows, at most one minor ahead, newest first."""
     tools = site.first_control_plane()
     running = tools.kubectl.server_version()
     seen = {installed_version(text) for text in tools.apt.available("kubeadm")} - {None}
@@ -123,5 +123,5 @@ def _revision_now(site: Site, nodes: tuple[Node, ...]) -> int | None:
     return None
 
 
-def _nobody(subject: str, _shown: str, _step: str) -> ApprovalRecord:
-    raise DecisionNeeded(subject)
+def _nobody(subject: str, shown: str, step: str) -> ApprovalRecord:
+    raise DecisionNeeded(subject, reasons=(shown, step))

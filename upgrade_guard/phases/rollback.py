@@ -21,6 +21,7 @@ from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups
 from upgrade_guard.phases.verify import comparison
 from upgrade_guard.tools.kubectl import PodRow
 from upgrade_guard.vault import node_files
+from upgrade_guard.vault.node_archive import read_one
 
 CHOICE = "rollback/path"
 
@@ -111,7 +112,7 @@ def packages_only(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ..
 def old_source(site: Site, node: Node, facts: Facts) -> bytes | None:
     """The content that the node's package source had, from the bundle; None when the node had no such file."""
     bundle = bundle_of(site, facts)
-    return node_files.read_one(bundle.node_archive(node.name), site.on(node).settings.package_source)
+    return read_one(bundle.node_archive(node.name), site.on(node).settings.package_source)
 
 
 def files_and_packages(site: Site, cluster: Cluster, _: Facts) -> tuple[Phase, ...]:

@@ -127,7 +127,7 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
 
 
 def save_files(site: Site, node: Node) -> Step:
-    """The files of one control plane that belong to the same instant as the snapshot: one is no good without the other."""
+    """The files of one control plane that belong to the same instant as the snapshot."""
 
     def listing_path(run_id: str) -> Path:
         return site.vault.staging(run_id) / f"files-{node.name}.json"
