@@ -27,7 +27,7 @@ def version_sound(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
             findings.append(
                 blocking(
                     name,
-                    f"{status.endpoint} runs etcd {running.bare}; {target.series} brings etcd 3.6, which may bring back "
+                    f"{status.endpoint} runs etcd {running.bare}; {target.series} brings etcd 3.6, which can revive "
                     f"removed members after anything older than {FIRST_SAFE_BEFORE_3_6.bare} (etcd#20967, etcd#19557)",
                     "upgrade to the newest patch of the current minor first: upgrade-guard run",
                     status.endpoint,

@@ -125,6 +125,11 @@ class Site:
         programs = self.local_etcd_tools(etcd_of(node).image)
         return Etcdutl(self.here, str(programs.etcdutl) if programs.etcdutl else None, str(programs.etcdctl))
 
+    def has_etcd_tools(self, node: Node) -> bool:
+        """Were they extracted there and fetched to this machine before?"""
+        here = self._local_directory(etcd_of(node).image)
+        return (here / "etcd").is_file() and self.on(node).files.exists(f"{self.etcd_tools_directory(node)}/etcdctl")
+
     def ensure_etcd_tools(self, node: Node) -> LocalEtcdTools:
         """Extract etcd's programs from the image on that node, and fetch them to this machine, once each."""
         etcd, bound = etcd_of(node), self.on(node)

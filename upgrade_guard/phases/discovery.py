@@ -1,0 +1,145 @@
+"""Find the cluster: from one control plane to all nodes, what runs there and what is installed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from upgrade_guard.checks.addons import recognise
+from upgrade_guard.checks.gather_node import read_etcd_manifest, read_if_there, read_installed, static_pod_file
+from upgrade_guard.checks.node_tools import NodeTools
+from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable, StepFailed
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.etcd import MemberStatus
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases.site import Site
+from upgrade_guard.tools.etcdctl import Etcdctl
+from upgrade_guard.tools.kubectl import Kubectl
+from upgrade_guard.tools.kubectl_nodes import NodeRow
+
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def read_nodes(site: Site) -> tuple[Node, ...]:
+    """Every node, the control plane that the configuration names first, then control planes and workers by name.
+
+    Raises HostUnreachable that names every node that could not be reached, not only the first.
+    """
+    rows = site.first_control_plane().kubectl.nodes()
+    nodes: list[Node] = []
+    unreachable: list[HostUnreachable] = []
+    for row in rows:
+        node = _from_row(row)
+        try:
+            nodes.append(_with_its_own_words(site.on(node), node))
+        except HostUnreachable as problem:
+            unreachable.append(problem)
+    if unreachable:
+        raise HostUnreachable(
+            f"{len(unreachable)} of {len(rows)} nodes cannot be reached",
+            hint=unreachable[0].hint,
+            reasons=tuple(problem.message for problem in unreachable),
+        )
+    return tuple(sorted(nodes, key=lambda node: (not node.is_control_plane, not site.is_entrance(node), node.name)))
+
+
+def read_cluster(site: Site) -> Cluster:
+    """The whole cluster. etcd's own facts are empty when none of its members answers: the checks then say why.
+
+    etcd's programs are extracted on the way, into our own work directory on each control plane and on this machine.
+    """
+    nodes = read_nodes(site)
+    ensure_etcd_tools(site, nodes)
+    kubectl = site.first_control_plane().kubectl
+    status = _leader_status(site, nodes)
+    return Cluster(
+        name=site.config.cluster.name or kubectl.kubeadm_config().cluster_name,
+        version=_version(nodes, kubectl),
+        nodes=nodes,
+        etcd_cluster_id=str(status.cluster_id) if status else "",
+        etcd_version=status.version if status else "",
+        etcd_db_size=status.db_size if status else 0,
+        addons=recognise(kubectl.workloads()),
+    )
+
+
+def ensure_etcd_tools(site: Site, nodes: tuple[Node, ...]) -> dict[str, str]:
+    """Extract etcd's own programs on every control plane; where they are, by node."""
+    found = {}
+    for node in nodes:
+        if node.etcd is not None:
+            site.ensure_etcd_tools(node)
+            found[node.name] = site.etcd_tools_directory(node)
+    return found
+
+
+def answering_etcdctl(site: Site, nodes: tuple[Node, ...]) -> Etcdctl | None:
+    """etcdctl on the first control plane whose own member answers; None when none does."""
+    for node in nodes:
+        if node.etcd is None:
+            continue
+        etcdctl = site.etcdctl(node)
+        try:
+            etcdctl.endpoint_status(cluster=False)
+        except HostUnreachable:
+            raise
+        except GuardError:
+            continue
+        return etcdctl
+    return None
+
+
+def _leader_status(site: Site, nodes: tuple[Node, ...]) -> MemberStatus | None:
+    etcdctl = answering_etcdctl(site, nodes)
+    if etcdctl is None:
+        return None
+    try:
+        statuses = etcdctl.endpoint_status()
+    except CommandFailed:
+        return None
+    return next((status for status in statuses if status.is_leader), statuses[0] if statuses else None)
+
+
+def _from_row(row: NodeRow) -> Node:
+    return Node(
+        name=row.name,
+        role=row.role,
+        internal_ip=row.internal_ip,
+        kubelet_version=row.kubelet_version,
+        runtime=row.runtime,
+        unschedulable=row.unschedulable,
+    )
+
+
+def _with_its_own_words(tools: NodeTools, node: Node) -> Node:
+    """Add what only the node itself knows: packages, holds, and on a control plane its manifests."""
+    installed = read_installed(tools) or {}
+    seen = replace(node, packages=dict(installed), holds=tools.apt.holds() if installed else ())
+    if not node.is_control_plane:
+        return seen
+    manifests = tools.settings.manifests_dir
+    texts = {component: read_if_there(tools.files, f"{manifests}/{component}.yaml") for component in COMPONENTS}
+    images = {
+        component: static_pod_file(component, text).image for component, text in texts.items() if text is not None
+    }
+    return replace(seen, etcd=read_etcd_manifest(texts["etcd"])[0], manifests=images)
+
+
+def _version(nodes: tuple[Node, ...], kubectl: Kubectl) -> str:
+    """The oldest API server by image tag, as kubeadm itself reads it; what the API says where tags are no releases."""
+    found = []
+    for node in nodes:
+        image = node.manifests.get("kube-apiserver", "")
+        try:
+            found.append(Version.parse(image.partition("@")[0].rpartition(":")[2]))
+        except ValueError:
+            continue
+    return str(min(found)) if found else str(kubectl.server_version())
+
+
+def require_control_plane(cluster: Cluster) -> None:
+    """Raises StepFailed when no node has the label of a control plane."""
+    if not cluster.control_planes:
+        raise StepFailed(
+            "no node of this cluster is labelled as a control plane",
+            hint="kubeadm labels them; look: kubectl get nodes --show-labels",
+        )
