@@ -118,10 +118,8 @@ def _seq(item: tuple[str, Row]) -> int:
 
 def _states(rows: Rows, run_id: str | None = None) -> Iterator[str]:
     """A run's state is no history, but must be the one that its newest transition reached."""
-    sql = (
-        "SELECT id, state, COALESCE("
-        "(SELECT to_state FROM transitions WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1), 'started') AS reached FROM runs"
-    )
+    newest = "SELECT to_state FROM transitions WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1"
+    sql = f"SELECT id, state, COALESCE(({newest}), 'started') AS reached FROM runs"  # noqa: S608
     for row in rows.select(sql) if run_id is None else rows.select(f"{sql} WHERE id = :run_id", {"run_id": run_id}):
         if row["state"] != row["reached"]:
             yield f"run {row['id']} is said to be in state {row['state']}, but history reached {row['reached']}"

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 
 class Row(Protocol):
@@ -56,7 +55,7 @@ class ReadOnlyRows:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    where = f"file:{quote(str(path.resolve()))}"
+    where = path.resolve().as_uri()
     connection = _open(f"{where}?mode=ro")
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from upgrade_guard.errors import UsageProblem
 from upgrade_guard.journal import history
 from upgrade_guard.journal.appending import SessionRows, append
 from upgrade_guard.journal.entries import command_entry, record_entry
@@ -33,7 +34,11 @@ class Transaction:
         self._session = session
 
     def begin(self, run: Run) -> None:
-        """Record a run's beginning."""
+        """Record a run's beginning. Raises UsageProblem when its id is taken."""
+        if self._session.get(RunEntry, run.id) is not None:
+            raise UsageProblem(
+                f"there is a run {run.id!r} in the journal already", hint="look at it: `upgrade-guard history`"
+            )
         append(
             self._session,
             RunEntry(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime
 from enum import Enum
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +84,8 @@ def migrate(connection: Connection) -> None:
 
     With them on, rebuilding a table in SQLite would take the rows that refer to it along.
     """
+    from importlib.resources import files
+
     from alembic import command
     from alembic.config import Config
 
