@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
 from unit.engine.test_gate import open_evidence
+
 from upgrade_guard.engine.machine import FINAL, TABLE, TransitionRefused, advance, allowed, is_guarded, mermaid
 from upgrade_guard.model.run import Event, State
 
