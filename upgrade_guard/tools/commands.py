@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from upgrade_guard.tools.known_failures import hint_for
 
 READ_TIMEOUT = 30.0  # seconds: looking at something on the node itself
 CHANGE_TIMEOUT = 120.0  # seconds: a small change there
+_ERROR = re.compile(r"^(error|e:|fatal|\[error|panic:)|\bFATAL\b", re.IGNORECASE)
 _SHOWN = 500  # characters of a program's own words in our messages
 
 
@@ -77,12 +80,15 @@ _WITH_VERBS = frozenset(
 
 
 def last_words(result: Result) -> str:
-    """The line that says why: the last one that calls itself an error, else the last one; stderr before stdout."""
+    """The line that says why, with the list that may follow it: the last one that calls itself an error, else the last
+    one; stderr before stdout."""
     for text in (result.stderr, result.stdout):
         lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("To see the stack")]
-        errors = [line for line in lines if line.lower().startswith(("error", "e:", "fatal", "[error", "panic:"))]
-        if errors or lines:
-            return (errors or lines)[-1][:_SHOWN]
+        errors = [number for number, line in enumerate(lines) if _ERROR.search(line)]
+        if lines:
+            start = errors[-1] if errors else len(lines) - 1
+            listed = takewhile(lambda line: line.startswith("- "), lines[start + 1 :])
+            return " ".join((lines[start], *listed))[:_SHOWN]
     return ""
 
 

@@ -133,6 +133,12 @@ KNOWN_FAILURES = (
         "apt-get(8)",
     ),
     KnownFailure(
+        "no-apt",
+        r"(apt-get|apt-cache|apt-mark|dpkg-query): not found",
+        "Only nodes with Debian packages (apt) can be upgraded; see docs/explanation for what is planned.",
+        "upgrade-guard",
+    ),
+    KnownFailure(
         "api-refused",
         r"The connection to the server \S+ was refused",
         "The API server does not answer: crictl ps --all; crictl logs CONTAINER",
