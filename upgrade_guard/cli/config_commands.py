@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.quick import QuickCommand, QuickGroup
 from upgrade_guard.errors import Refused, UsageProblem
 
 commands = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Write a configuration; see the effective one."
+    cls=QuickGroup, no_args_is_help=True, rich_markup_mode=None, help="Write a configuration; see the effective one."
 )
 
 
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="config")
 
 
-@commands.command("init")
+@commands.command("init", cls=QuickCommand)
 def init(
     context: typer.Context,
     path: Annotated[
@@ -54,7 +55,7 @@ def init(
     front.answer({"path": str(target)}, lambda: f"Written: {target}")
 
 
-@commands.command("show")
+@commands.command("show", cls=QuickCommand)
 def show(context: typer.Context) -> None:
     """Print the effective settings, and where each came from."""
     from upgrade_guard.cli.config_text import effective

@@ -4,46 +4,75 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from upgrade_guard.cli.front import Front
-from upgrade_guard.errors import DecisionNeeded, Interrupted
+from upgrade_guard.cli.quick import QuickGroup
+from upgrade_guard.errors import DecisionNeeded, Interrupted, UsageProblem
 
+GLOBAL_OPTIONS: tuple[tuple[str, str, str], ...] = (
+    (
+        "--config PATH",
+        "config_path",
+        (
+            "The configuration file. [default: $UPGRADE_GUARD_CONFIG, /etc/upgrade-guard/config.toml, "
+            "~/.config/upgrade-guard/config.toml]"
+        ),
+    ),
+    (
+        "--state-dir PATH",
+        "state_dir",
+        (
+            "Journal, logs and lock. [default: $UPGRADE_GUARD_STATE_DIR, the configuration, "
+            "/var/lib/upgrade-guard as root, the XDG state directory]"
+        ),
+    ),
+    ("--json", "json", "One JSON object on stdout, and nothing else there."),
+    ("-q, --quiet", "quiet", "No progress, only answers and problems."),
+    ("-v, --verbose", "verbose", "Show every command and its output."),
+    ("--no-color", "no_color", "No colors; NO_COLOR is honoured too."),
+)
 _FLAGS = {
-    "--json": "json",
-    "--quiet": "quiet",
-    "-q": "quiet",
-    "--verbose": "verbose",
-    "-v": "verbose",
-    "--no-color": "",
+    spelling: name
+    for spellings, name, _ in GLOBAL_OPTIONS
+    if "PATH" not in spellings
+    for spelling in spellings.split(", ")
 }
-_VALUES = ("--config", "--state-dir")
+_VALUES = {spelling.split()[0]: name for spelling, name, _ in GLOBAL_OPTIONS if "PATH" in spelling}
 
 
-def hoisted(words: Sequence[str]) -> list[str]:
-    """The same words with the global options first: they may stand before or after the command, up to `--`."""
-    first: list[str] = []
+def without_global_options(words: Sequence[str], front: Front) -> list[str]:
+    """Note the global options in `front` and return the other words. They may stand anywhere up to `--`.
+
+    They are read here and not by typer because typer 0.29 imports pydantic for the first option with a value, which
+    doubles the time that `status` takes to start. Raises UsageProblem when a path is missing.
+    """
     rest: list[str] = []
+    paths: dict[str, str] = {}
     left = list(words)
     while left:
         word = left.pop(0)
+        name, equals, value = word.partition("=")
         if word == "--":
             rest += [word, *left]
             break
-        if word in _FLAGS or word.startswith(tuple(f"{name}=" for name in _VALUES)):
-            first.append(word)
-        elif word in _VALUES:
-            first += [word, *left[:1]]
-            del left[:1]
+        if word in _FLAGS:
+            front.note_flag(_FLAGS[word])
+        elif name in _VALUES:
+            paths[name] = value if equals else left.pop(0) if left else ""
         else:
             rest.append(word)
-    return first + rest
+    for name, path in paths.items():
+        if not path:
+            raise UsageProblem(f"{name} needs a path", hint="upgrade-guard --help")
+        setattr(front, _VALUES[name], Path(path))
+    return rest
 
 
-class Door(TyperGroup):
+class Door(QuickGroup):
     """The root group. Whatever a command raises ends here, as text or as the JSON envelope, with its exit code."""
 
     def main(
@@ -57,12 +86,12 @@ class Door(TyperGroup):
     ) -> NoReturn:
         """Run one command and exit. Raises SystemExit, nothing else."""
         del standalone_mode
-        words = hoisted(sys.argv[1:] if args is None else args)
-        front = Front(command=self._command_in(words), json="--json" in words)
-        front.quiet = "--quiet" in words or "-q" in words
+        front = Front()
         problem: Exception | None = None
         exit_code = 0
         try:
+            words = without_global_options(sys.argv[1:] if args is None else args, front)
+            front.command = self._command_in(words)
             outcome = super().main(
                 args=words,
                 prog_name=prog_name or "upgrade-guard",
@@ -83,6 +112,12 @@ class Door(TyperGroup):
 
             discard(sys.stdout)
         sys.exit(exit_code)
+
+    def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """The global options first, then typer's own list and the commands."""
+        with formatter.section("Options of every command, before or after it"):
+            formatter.write_dl([(spelling, meaning) for spelling, _, meaning in GLOBAL_OPTIONS])
+        super().format_options(ctx, formatter)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command; an interrupt while nothing is recorded, or a closed terminal, becomes a GuardError."""
@@ -105,11 +140,7 @@ class Door(TyperGroup):
         """The command's full name, as the envelope says it even when its options are wrong."""
         names: list[str] = []
         group: Any = self
-        skip = False
         for word in words:
-            if skip or word.startswith("-"):
-                skip = not skip and word in _VALUES
-                continue
             found = getattr(group, "commands", {}).get(word)
             if found is None:
                 break

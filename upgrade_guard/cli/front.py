@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upgrade_guard.errors import CommandFailed, ExitCode, GuardError, StepFailed
+from upgrade_guard.ui.words import visible
 
 if TYPE_CHECKING:
     import typer
@@ -38,7 +39,7 @@ class Front:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
-    color: bool = True
+    no_color: bool = False
     config_path: Path | None = None
     state_dir: Path | None = None
     aftermath: str = ""
@@ -55,13 +56,17 @@ class Front:
             raise TypeError("this command was not started through the front door")
         return front
 
+    def note_flag(self, name: str) -> None:
+        """Switch on one of the global flags."""
+        setattr(self, name, True)
+
     @property
     def screen(self) -> Screen:
         """The two consoles, opened when first used."""
         if self._screen is None:
             from upgrade_guard.ui.console import open_screen
 
-            self._screen = open_screen(quiet=self.quiet, verbose=self.verbose, color=self.color)
+            self._screen = open_screen(quiet=self.quiet, verbose=self.verbose, color=not self.no_color)
         return self._screen
 
     def settings(self, offsite: tuple[str, ...] = ()) -> Settings:
@@ -76,8 +81,13 @@ class Front:
         An answer that is known before a problem is told beside it in the same JSON object.
         """
         self._data, self._answered = data, True
-        if show is not None and not self.json:
-            self.screen.answer.print(show())
+        if show is None or self.json:
+            return
+        shown = show()
+        if isinstance(shown, str):  # as it is: not folded, so that a command in it can be pasted
+            sys.stdout.write(visible(shown) + "\n")
+        else:
+            self.screen.answer.print(shown)
 
     def pasteable(self, hint: str) -> str:
         """The hint with this invocation's --config and --state-dir in it, so that it can be pasted as it is."""

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.quick import QuickCommand, QuickGroup
 from upgrade_guard.errors import GuardError, UsageProblem
 
 if TYPE_CHECKING:
     from upgrade_guard.lab.cluster import LabCluster
 
 commands = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Rehearse on this machine: real etcd, simulated nodes."
+    cls=QuickGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Rehearse on this machine: real etcd, simulated nodes.",
 )
 
 Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the lab lives.")]
@@ -39,7 +43,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="lab")
 
 
-@commands.command("up")
+@commands.command("up", cls=QuickCommand)
 def up(
     context: typer.Context,
     *,
@@ -58,7 +62,7 @@ def up(
     front.answer(answer, lambda: f"The lab is up.\nNext: upgrade-guard --config {configuration} run v1.28.0")
 
 
-@commands.command("down")
+@commands.command("down", cls=QuickCommand)
 def down(context: typer.Context, *, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Stop everything that the lab started and remove what it made."""
     front = Front.of(context)
@@ -66,7 +70,7 @@ def down(context: typer.Context, *, directory: Directory = DEFAULT_DIRECTORY) ->
     front.answer({"directory": str(directory.absolute())}, lambda: f"The lab in {directory} is gone.")
 
 
-@commands.command("faults")
+@commands.command("faults", cls=QuickCommand)
 def faults(context: typer.Context) -> None:
     """List the faults that can be switched on, and how a run ends with each."""
     from upgrade_guard.lab.faults import FAULTS
@@ -80,7 +84,7 @@ def faults(context: typer.Context) -> None:
     Front.of(context).answer(answer, shown)
 
 
-@commands.command("run")
+@commands.command("run", cls=QuickCommand)
 def run(
     context: typer.Context,
     version: Annotated[str, typer.Argument(help="The version to reach, such as v1.28.0.")],

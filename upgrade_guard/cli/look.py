@@ -9,6 +9,7 @@ import typer
 
 from upgrade_guard.cli import wiring
 from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.version import Version
 
@@ -21,18 +22,16 @@ Target = Annotated[str | None, typer.Argument(help="The version, such as v1.28.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    app.command("status")(status)
-    app.command("plan")(plan)
-    app.command("check")(check)
-    app.command("history")(history)
-    app.command("show")(show)
-    app.command("graph")(graph)
+    app.command("status", cls=QuickCommand)(status)
+    app.command("plan", cls=QuickCommand)(plan)
+    app.command("check", cls=QuickCommand)(check)
+    app.command("history", cls=QuickCommand)(history)
+    app.command("show", cls=QuickCommand)(show)
+    app.command("graph", cls=QuickCommand)(graph)
 
 
 def status(context: typer.Context) -> None:
     """Say where the open run stands, what comes next, and how to go back. Reads only."""
-    from upgrade_guard.cli.standing import standing
-
     front = Front.of(context)
     config = front.settings().config
     with wiring.reading(config) as journal:
@@ -40,6 +39,8 @@ def status(context: typer.Context) -> None:
         if journal is None or opened is None:
             front.answer(None, lambda: _nothing_open(front, journal))
             return
+        from upgrade_guard.cli.standing import standing
+
         found = standing(config, journal, opened)
 
     def shown() -> object:

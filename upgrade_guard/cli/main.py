@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,11 +16,11 @@ app = typer.Typer(
     cls=Door,
     name="upgrade-guard",
     no_args_is_help=True,
+    add_completion=False,  # its options alone would make every start twice as slow
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time, and can be copied
     help="Take a kubeadm cluster through an upgrade behind a gate that only a proven etcd snapshot opens, and bring it "
     "back if the upgrade fails.",
-    epilog="The options above may stand before or after the command.",
 )
 
 
@@ -33,37 +32,12 @@ def _version(context: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - ty
 
 @app.callback()
 def options(
-    context: typer.Context,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="The configuration file. [default: $UPGRADE_GUARD_CONFIG, /etc/upgrade-guard/config.toml, "
-            "~/.config/upgrade-guard/config.toml]",
-            show_default=False,
-        ),
-    ] = None,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Journal, logs and lock. [default: $UPGRADE_GUARD_STATE_DIR, the configuration, "
-            "/var/lib/upgrade-guard as root, the XDG state directory]",
-            show_default=False,
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else there.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only answers and problems.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every command and its output.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colors; NO_COLOR is honoured too.")] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Note the options that all commands share."""
-    del version
-    front = Front.of(context)
-    front.config_path, front.state_dir = config, state_dir
-    front.json, front.quiet, front.verbose, front.color = json, quiet, verbose, not no_color
+    """Only --version is typer's own here; the other global options are the door's."""
 
 
 upgrade.register(app)

@@ -8,6 +8,7 @@ import typer
 
 from upgrade_guard.cli import wiring
 from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.cli.wiring import Choices
 from upgrade_guard.errors import DecisionNeeded, Refused, UsageProblem
 from upgrade_guard.model.run import Event, Run, State
@@ -33,10 +34,10 @@ _ROLLING = (State.ROLLING_BACK, State.ROLLBACK_FAILED)
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    app.command("run")(run)
-    app.command("resume")(resume)
-    app.command("rollback")(rollback)
-    app.command("abort")(abort)
+    app.command("run", cls=QuickCommand)(run)
+    app.command("resume", cls=QuickCommand)(resume)
+    app.command("rollback", cls=QuickCommand)(rollback)
+    app.command("abort", cls=QuickCommand)(abort)
 
 
 def run(
@@ -145,12 +146,9 @@ def _answer(front: Front, run: Run) -> None:
 
     took = words.duration(((run.finished_at or wiring.now()) - run.started_at).total_seconds())
     hint = front.pasteable(f"upgrade-guard show {run.id}")
-    front.answer(
-        wiring.run_answer(run),
-        lambda: (
-            f"Run {run.id}: {run.outcome or run.state.value} after {took}. {words.STANDING[run.state]}\nThe story: {hint}"
-        ),
-    )
+    ended = run.outcome or run.state.value
+    text = f"Run {run.id}: {ended} after {took}. {words.STANDING[run.state]}\nNext: {hint}"
+    front.answer(wiring.run_answer(run), lambda: text)
 
 
 def _may(run: Run, event: Event) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import shlex
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -85,6 +83,9 @@ def must_have_offsite(config: Config) -> None:
 
 def begin(journal: Journal, config: Config, target: Version) -> Run:
     """A new run on the record."""
+    import secrets
+    import socket
+
     return journal.begin(
         run_id=f"{now():%Y%m%d}-{secrets.token_hex(3)}",
         cluster=config.cluster.name,
