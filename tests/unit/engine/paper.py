@@ -101,10 +101,10 @@ class PaperCluster:
         lasting: bool = True,
         lane: str = "",
         undoes: tuple[str, ...] = (),
-        fresh: bool = False,
+        stale: Callable[[datetime], bool] = lambda at: False,
         records: Callable[[Mapping[str, Any]], tuple[Record, ...]] = lambda mark: (),
     ) -> Step:
-        """A step that sets a mark. `fresh`: a mark that is too old for the gate does not count."""
+        """A step that sets a mark; one that is `stale`, by the time at which it was set, does not count."""
 
         def probe(facts: Facts) -> Seen:
             seen = self.sight[name]() if name in self.sight else None
@@ -113,8 +113,8 @@ class PaperCluster:
             if not self.has(name):
                 return NotDone(f"{name} is not marked")
             mark = self.read(name)
-            if fresh and (self.clock.now() - datetime.fromisoformat(mark["at"])).total_seconds() >= MAX_AGE:
-                return NotDone(f"{name} is too old")
+            if stale(datetime.fromisoformat(mark["at"])):
+                return NotDone(f"{name} is stale")
             return Done(mark, records(mark))
 
         return Step(
@@ -148,13 +148,13 @@ class PaperWorkflow:
             case State.STARTED:
                 return (Phase("inspect", "Inspect", (step("inspect/cluster"),), Event.CLUSTER_INSPECTED),)
             case State.INSPECTED:
-                saves = (step("snapshot/save", fresh=True, records=self._snapshot), step("snapshot/files/cp1"))
+                saves = (step("snapshot/save", stale=self._too_old, records=self._snapshot), step("snapshot/files/cp1"))
                 return (Phase("snapshot", "Snapshot", saves, Event.SNAPSHOT_TAKEN),)
             case State.SNAPSHOTTED:
-                proves = (step("proof/restore", fresh=True, records=self._proof),)
+                proves = (step("proof/restore", stale=self._too_old, records=self._proof),)
                 return (Phase("proof", "Prove", proves, Event.SNAPSHOT_PROVEN),)
             case State.VERIFIED:
-                copies = (step("copies/nas", fresh=True, records=self._copy),)
+                copies = (step("copies/nas", stale=self._of_another_snapshot, records=self._copy),)
                 return (Phase("copies", "Copy", copies, Event.COPIES_READ_BACK),)
             case State.COPIED:
                 plans = (step("packages/cp1/kubeadm", changes_node=True, lane="cp1"), step("plan/approve"))
@@ -168,7 +168,7 @@ class PaperWorkflow:
                 return (ready, Phase("control-plane", "Control plane", changes, Event.CONTROL_PLANE_CHANGED))
             case State.CONTROL_PLANE_UPGRADED:
                 changes = tuple(
-                    step(f"nodes/{name}/{what}", changes_node=True, lane=name)
+                    step(f"nodes/{name}/{what}", changes_node=True, lane=name, undoes=self._amended(name))
                     for name in self.workers
                     for what in ("drain", "packages", "uncordon")
                 )
@@ -184,6 +184,9 @@ class PaperWorkflow:
                 )
                 return (Phase("rollback", "Roll back", ways, Event.ROLLBACK_CONFIRMED),)
         raise AssertionError(f"nothing is ahead of {state}")
+
+    def _amended(self, lane: str) -> tuple[str, ...]:
+        return (f"amend/{lane}/packages", f"amend/{lane}/uncordon")
 
     def _put_back(self, lane: str) -> tuple[Step, ...]:
         if not lane:
@@ -223,6 +226,12 @@ class PaperWorkflow:
             "age_matters": not self.control_plane_touched(facts),
         }
         return Evidence(**(gathered | self.evidence_differs))
+
+    def _too_old(self, at: datetime) -> bool:
+        return (self.cluster.clock.now() - at).total_seconds() >= MAX_AGE
+
+    def _of_another_snapshot(self, at: datetime) -> bool:
+        return at < datetime.fromisoformat(self.cluster.read("snapshot/save")["at"])
 
     def _snapshot(self, mark: Mapping[str, Any]) -> tuple[Record, ...]:
         taken = datetime.fromisoformat(mark["at"])
