@@ -40,7 +40,7 @@ def parse_kubeadm_config(text: str) -> KubeadmConfig:
     try:
         configuration = yaml.safe_load(document["data"]["ClusterConfiguration"])
         return _read(configuration)
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as problem:
+    except (yaml.YAMLError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as problem:
         raise unexpected("kubectl get configmap kubeadm-config", text, "no ClusterConfiguration") from problem
 
 
