@@ -213,7 +213,7 @@ def test_a_vault_that_cannot_be_written_to(tmp_path: Path) -> None:
     assert failed.value.hint
 
 
-# Killed at every call that changes the directory: what is left is a whole bundle or none, and publishing again ends well.
+# Killed at every call that changes the directory: a whole bundle is left or none, and publishing again ends well.
 
 KILLED = """
 import os, signal, sys
