@@ -31,7 +31,7 @@ def init(
 ) -> None:
     """Write a commented configuration file. An existing file is never overwritten."""
     from upgrade_guard import config
-    from upgrade_guard.cli.config_text import sample
+    from upgrade_guard.config.text import sample
 
     front = Front.of(context)
     system, own = config.candidate_paths(os.environ)
@@ -58,7 +58,7 @@ def init(
 @commands.command("show", cls=QuickCommand)
 def show(context: typer.Context) -> None:
     """Print the effective settings, and where each came from."""
-    from upgrade_guard.cli.config_text import effective
+    from upgrade_guard.config.text import effective
 
     front = Front.of(context)
     settings = front.settings()

@@ -1,8 +1,8 @@
 """Commands that start quickly.
 
-typer 0.29 imports pydantic, which takes longer than typer itself, as soon as an option without a boolean value is looked
-at. Its own --help is one, having None where it is not given;
-with False there, commands whose options are all flags need no pydantic.
+typer 0.29 imports pydantic, which takes longer than typer itself, as soon as an option is looked at whose value is not
+a boolean. Its own --help is one of them, being None where it is not given. With False there, commands whose options
+are all flags need no pydantic.
 """
 
 from __future__ import annotations

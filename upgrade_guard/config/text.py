@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from upgrade_guard.config import DURATION, SCHEMA, Config, Key, Table
+from upgrade_guard.config.kinds import DURATION
+from upgrade_guard.config.schema import SCHEMA, Config, Key, Table
 
 _INTRODUCTION = """\
 # Configuration of upgrade-guard.

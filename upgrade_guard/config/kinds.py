@@ -1,0 +1,161 @@
+"""What a value of the configuration may be: words for people, and a reader that says why another one is refused."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+OFFSITE_SCHEMES = ("file://", "ssh://")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value may be: `words` for people, `read` turns the TOML value into ours or raises ValueError(why)."""
+
+    words: str
+    read: Callable[[Any], Any]
+
+
+def duration(value: Any) -> float:
+    """Seconds of `90s`, `30m`, `2h` or `7d`. Raises ValueError for anything else, and for zero."""
+    match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('give a duration such as "90s", "30m", "2h" or "7d"')
+    return float(int(match[1]) * _SECONDS[match[2]])
+
+
+def text(value: Any) -> str:
+    """Any text without control characters."""
+    if not isinstance(value, str):
+        raise ValueError(f"give a text in quotes, not {toml_kind(value)}")
+    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+        raise ValueError("control characters are not allowed")
+    return value
+
+
+def destination(value: Any) -> str:
+    """What ssh is told to reach; never anything that ssh could take for an option."""
+    given = text(value)
+    if not given or given.startswith("-") or "@-" in given or any(character.isspace() for character in given):
+        raise ValueError('give "local", a host, or user@host; it must not begin with "-" or contain spaces')
+    return given
+
+
+def path(value: Any) -> Path:
+    """An absolute path on this machine; `~/` is the home of who runs this."""
+    try:
+        given = Path(text(value)).expanduser()
+    except RuntimeError as problem:
+        raise ValueError(str(problem)) from None
+    if not given.is_absolute():
+        raise ValueError("give an absolute path, or one that begins with ~/")
+    return given
+
+
+def node_path(value: Any) -> str:
+    """An absolute path on some node, which this machine cannot look at."""
+    given = text(value)
+    if not given.startswith("/"):
+        raise ValueError("give an absolute path on that node")
+    return given
+
+
+def file(value: Any) -> str:
+    """A path on this machine, or nothing."""
+    return str(path(value)) if text(value) else ""
+
+
+def at_least(least: int) -> Kind:
+    """A whole number with a lower bound."""
+
+    def read(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"give a whole number, not {toml_kind(value)}")
+        if value < least:
+            raise ValueError(f"give {least} or more")
+        return value
+
+    return Kind(f"whole number, {least} or more", read)
+
+
+def one_of(*choices: str) -> Kind:
+    """One of a few words."""
+
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError("give one of: " + ", ".join(f'"{choice}"' for choice in choices) + meant(value, choices))
+        return str(value)
+
+    return Kind("one of " + ", ".join(f'"{choice}"' for choice in choices), read)
+
+
+def list_of(words: str, item: Callable[[Any], Any]) -> Kind:
+    """A list whose entries `item` reads; `words` says what they are."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"give a list in brackets, not {toml_kind(value)}")
+        return tuple(item(entry) for entry in value)
+
+    return Kind(f"list of {words}", read)
+
+
+def offsite_url(value: Any) -> str:
+    """An off-site target. Raises ValueError for another scheme, a missing path or host, or a password in it."""
+    given = text(value)
+    if not given.startswith(OFFSITE_SCHEMES):
+        raise ValueError(f"{given!r} is not an off-site target: give one of " + ", ".join(OFFSITE_SCHEMES))
+    scheme, rest = given.split("://", 1)
+    host, slash, below = rest.partition("/")
+    if ":" in host.rpartition("@")[0]:
+        raise ValueError("an off-site target carries no password: use an ssh key")
+    if not slash or not below.strip("/") or (scheme == "ssh") != bool(host):
+        raise ValueError(f"{given!r}: write file:///absolute/path or ssh://user@host/absolute/path")
+    if host:
+        destination(host)
+    return given
+
+
+def preflight_name(value: Any) -> str:
+    """The name of one of kubeadm's preflight checks."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text(value)):
+        raise ValueError(f'{value!r} is not the name of a kubeadm preflight check, such as "CoreDNSMigration"')
+    return str(value)
+
+
+def ssh_option(value: Any) -> str:
+    """What `ssh -o` takes."""
+    if not re.fullmatch(r"[A-Za-z]+=\S.*", text(value)):
+        raise ValueError(f'{value!r} is not an ssh option: write "Name=value"')
+    return str(value)
+
+
+def recipient(value: Any) -> str:
+    """An age public key: refused for as long as copies cannot be encrypted."""
+    text(value)
+    raise ValueError("this version cannot encrypt copies yet, and will not send them in the clear: leave it empty")
+
+
+def toml_kind(value: Any) -> str:
+    """What a TOML value is, in words."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a table"}
+    return kinds.get(type(value), "a date")
+
+
+def meant(given: object, known: tuple[str, ...]) -> str:
+    """The known word that was probably meant, as a question; nothing when none is near."""
+    near = difflib.get_close_matches(str(given), known, n=1)
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+TEXT = Kind("text", text)
+USER = Kind("user name", destination)
+DESTINATION = Kind('"local", host or user@host', destination)
+PATH = Kind("absolute path", path)
+NODE_PATH = Kind("absolute path on that node", node_path)
+DURATION = Kind('duration such as "90s", "30m", "2h"', duration)

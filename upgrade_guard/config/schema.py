@@ -1,0 +1,214 @@
+"""The schema as data: each field carries its kind, its default and its meaning.
+
+Validation, the commented sample file and the reference page are made from it, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from upgrade_guard.config import kinds
+from upgrade_guard.config.kinds import (
+    DESTINATION,
+    DURATION,
+    NODE_PATH,
+    OFFSITE_SCHEMES,
+    PATH,
+    TEXT,
+    USER,
+    Kind,
+    at_least,
+    list_of,
+    one_of,
+)
+from upgrade_guard.model.node import NodeSettings
+
+_SET_BY_LOAD = Path()  # defaults that depend on the state directory
+
+
+def _key(kind: Kind, default: object, meaning: str, *, sample: str = "", shown: str = "") -> Any:
+    """One key. `sample` is TOML for the sample file where the default says too little; `shown` words for a default."""
+    return field(default=default, metadata={"kind": kind, "meaning": meaning, "sample": sample, "shown": shown})
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Which cluster, and how it is reached."""
+
+    name: str = _key(
+        TEXT, "", "What you call the cluster; asked for before losing writes.", shown="the name kubeadm gave"
+    )
+    control_plane: str = _key(
+        DESTINATION, "local", 'The control plane through which every other node is found: "local" or user@host.'
+    )
+    node: str = _key(TEXT, "", "The name of that node in the cluster.", shown="found by asking the cluster")
+
+
+@dataclass(frozen=True)
+class SshSettings:
+    """OpenSSH does the work: ~/.ssh/config, agents and jump hosts are honoured."""
+
+    user: str = _key(USER, "root", "The user on nodes that are reached at their InternalIP.")
+    identity_file: str = _key(
+        Kind("absolute path", kinds.file),
+        "",
+        "The private key.",
+        sample='"~/.ssh/id_ed25519"',
+        shown="what ssh itself uses",
+    )
+    options: tuple[str, ...] = _key(
+        list_of('"Name=value"', kinds.ssh_option), (), "Handed to ssh with -o.", sample='["StrictHostKeyChecking=yes"]'
+    )
+
+
+@dataclass(frozen=True)
+class VaultSettings:
+    """Where bundles are kept on this machine, and where copies of them go."""
+
+    path: Path = _key(PATH, _SET_BY_LOAD, "The vault on this machine.", shown="vault/ in the state directory")  # noqa: RUF009 - immutable
+    keep_days: int = _key(at_least(1), 7, "Bundles younger than this many days are kept.")
+    keep_last: int = _key(at_least(1), 3, "This many of the newest bundles are kept whatever their age.")
+    offsite: tuple[str, ...] = _key(
+        list_of("URLs: " + ", ".join(OFFSITE_SCHEMES), kinds.offsite_url),
+        (),
+        "Targets off the control plane; each copy is read back before the gate opens.",
+        sample='["ssh://backup@nas/srv/etcd", "file:///mnt/nfs/etcd"]',
+    )
+    offsite_required: int = _key(at_least(1), 1, "How many of these copies must have read back equal.")
+    recipients: tuple[str, ...] = _key(
+        list_of("age public keys", kinds.recipient), (), "Reserved for encryption; must be empty in this version."
+    )
+    separate_storage: tuple[str, ...] = _key(
+        list_of("absolute paths", lambda value: str(kinds.path(value))),
+        (),
+        "Local paths whose storage survives the loss of this machine (SAN, DRBD), so that file:// below them counts.",
+        sample='["/mnt/san"]',
+    )
+
+
+@dataclass(frozen=True)
+class UpgradeSettings:
+    """How an upgrade proceeds, and what answers a failure."""
+
+    # Durations are texts in the file and seconds here.
+
+    snapshot_max_age: float = _key(DURATION, 1800.0, "The gate closes on a proof that is older.")
+    ignore_preflight_errors: tuple[str, ...] = _key(
+        list_of("names of kubeadm preflight checks", kinds.preflight_name),
+        (),
+        "Handed to kubeadm; our own checks cannot be ignored.",
+        sample='["CoreDNSUnsupportedPlugins"]',
+    )
+    drain_timeout: float = _key(DURATION, 300.0, "How long pods of one node may take to leave.")
+    max_unavailable: int = _key(at_least(1), 1, "How many workers are upgraded at the same time.")
+    on_node_failure: str = _key(
+        one_of("rollback-node", "pause", "rollback-cluster"),
+        "rollback-node",
+        "When a worker fails: put that worker back and ask, ask at once, or take the whole cluster back.",
+    )
+    on_verify_failure: str = _key(
+        one_of("rollback-cluster", "pause"),
+        "rollback-cluster",
+        "When the upgraded cluster differs from its baseline: take it back, or ask.",
+    )
+    apply_timeout: float = _key(DURATION, 900.0, "How long `kubeadm upgrade apply` or `node` may take.")
+    ready_timeout: float = _key(DURATION, 300.0, "How long a node, the API or etcd may take to be ready again.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything an operator may set. Build it with `load`; nodes carry the "*" entry's values already."""
+
+    state_dir: Path = _key(  # noqa: RUF009 - immutable
+        PATH,
+        _SET_BY_LOAD,
+        "Journal, logs and lock.",
+        shown="/var/lib/upgrade-guard as root, else the XDG state directory",
+    )
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    ssh: SshSettings = field(default_factory=SshSettings)
+    nodes: Mapping[str, NodeSettings] = field(default_factory=dict)
+    vault: VaultSettings = field(default_factory=VaultSettings)
+    upgrade: UpgradeSettings = field(default_factory=UpgradeSettings)
+
+    def node(self, name: str) -> NodeSettings:
+        """The settings of that node: its own entry over the "*" entry over kubeadm's defaults."""
+        return self.nodes.get(name) or self.nodes.get("*") or NodeSettings()
+
+    @property
+    def journal_path(self) -> Path:
+        """The SQLite file."""
+        return self.state_dir / "journal.sqlite"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file whose lock a run holds."""
+        return self.state_dir / "run.lock"
+
+    def log_path(self, run_id: str) -> Path:
+        """Where every command of a run and its output are written."""
+        return self.state_dir / "logs" / f"{run_id}.log"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the schema, as validation, the sample and the reference see it."""
+
+    name: str
+    kind: Kind
+    default: Any
+    meaning: str
+    sample: str = ""
+    shown: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the file; `name` is "" for the top, and "nodes.NAME" for the one that repeats."""
+
+    name: str
+    meaning: str
+    keys: tuple[Key, ...]
+
+
+_NODE_KEYS = {
+    "address": (DESTINATION, '"local" or user@host, for a node that is not reached at its InternalIP.'),
+    "kubernetes_dir": (NODE_PATH, "Where kubeadm keeps its files."),
+    "kubelet_dir": (NODE_PATH, "Where kubelet keeps its files."),
+    "work_dir": (NODE_PATH, "Where upgrade-guard keeps its own files on the node."),
+    "path": (TEXT, "PATH of every command on the node; empty leaves it alone."),
+    "package_source": (NODE_PATH, "The apt source that names the Kubernetes package repository."),
+    "kubelet_unit": (TEXT, "The systemd unit of kubelet."),
+    "host_files": (
+        list_of("absolute paths on that node", kinds.node_path),
+        "Files and directories outside of the two directories that belong to the node's bundle when they exist.",
+    ),
+}
+
+
+def _keys(schema: type) -> tuple[Key, ...]:
+    return tuple(Key(f.name, default=f.default, **f.metadata) for f in dataclasses.fields(schema) if f.metadata)
+
+
+SECTIONS: dict[str, type] = {
+    "cluster": ClusterSettings,
+    "ssh": SshSettings,
+    "vault": VaultSettings,
+    "upgrade": UpgradeSettings,
+}
+NODE_TABLE = Table(
+    "nodes.NAME",
+    'How one node differs from what kubeadm sets up; NAME is its name in the cluster, or "*" for every node.',
+    tuple(
+        Key(f.name, _NODE_KEYS[f.name][0], f.default, _NODE_KEYS[f.name][1]) for f in dataclasses.fields(NodeSettings)
+    ),
+)
+SCHEMA = (
+    Table("", "At the top of the file, before the first table.", _keys(Config)),
+    *(Table(name, (schema.__doc__ or "").strip(), _keys(schema)) for name, schema in SECTIONS.items()),
+    NODE_TABLE,
+)
