@@ -109,10 +109,13 @@ def put_back(files: Files, listing: NodeFiles, local: Path, aside_dir: str, *, m
             moved[one.path] = _move_aside(files, one.path, aside_dir)
     wanted = tuple(one.path for one in found if one.kind != "added")
     if manifests:
-        plain = tuple(path for path in wanted if archive.files[path].kind == "file")
-        _extract(files, archive, local, tuple(path for path in wanted if path not in plain), without=plain)
-        for path in plain:
-            _place_manifest(files, archive.files[path], local)
+        pods = tuple(
+            path for path, file in archive.files.items() if file.kind == "file" and _is_manifest(listing, path)
+        )
+        _extract(files, archive, local, tuple(path for path in wanted if path not in pods), without=pods)
+        for path in wanted:
+            if path in pods:
+                _place_manifest(files, archive.files[path], local)
     else:
         _extract(files, archive, local, wanted, without=(listing.manifests_dir,))
     return PutBack(moved, wanted)
@@ -171,10 +174,15 @@ def _extract(
     files: Files, archive: NodeArchive, local: Path, paths: tuple[str, ...], *, without: tuple[str, ...]
 ) -> None:
     # A hard link can only be extracted together with the name that carries the content.
-    names = tuple(dict.fromkeys(name for path in paths for name in (archive.hard_links.get(path, path), path)))
+    names = sorted({name for path in paths for name in (archive.hard_links.get(path, path), path)})
+    # tar extracts a directory with all below it, and then misses the names below it that it was given as well.
+    outermost: list[str] = []
+    for name in names:
+        if not any(name.startswith(f"{other}/") for other in outermost):
+            outermost.append(name)
     excluded = tuple(archive_name(path) for path in without)
-    for start in range(0, len(names), _AT_ONCE):
-        some = tuple(archive_name(path) for path in names[start : start + _AT_ONCE])
+    for start in range(0, len(outermost), _AT_ONCE):
+        some = tuple(archive_name(path) for path in outermost[start : start + _AT_ONCE])
         files.unpack(local, only=some, exclude=excluded)
 
 
