@@ -11,12 +11,12 @@ from upgrade_guard.config import Config
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
 from upgrade_guard.hosts.base import Host, Transcript
 from upgrade_guard.hosts.local import LocalHost
-from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.node import NodeSettings
-from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs, own_directory
+from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs
+from upgrade_guard.phases.reach import LOCAL, Reach, host_part, reach_by
 from upgrade_guard.phases.whereabouts import this_machine_is
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
 from upgrade_guard.tools.etcd_tools import extract_etcd_tools
@@ -28,8 +28,6 @@ from upgrade_guard.vault.proof import LocalEtcdTools
 
 __all__ = ["NodeTools", "Site"]
 
-LOCAL = "local"
-
 
 class Site:
     """One cluster as the configuration describes it, and the way to each of its nodes.
@@ -37,12 +35,15 @@ class Site:
     Hosts are kept, so that a node has one ssh connection for all lanes. `here` is this machine, where proofs run.
     """
 
-    def __init__(self, config: Config, *, transcript: Transcript, clock: Clock, vault: Vault, here: Host) -> None:
+    def __init__(
+        self, config: Config, *, transcript: Transcript, clock: Clock, vault: Vault, here: Host, reach: Reach
+    ) -> None:
         self.config = config
         self.transcript = transcript
         self.clock = clock
         self.vault = vault
         self.here = here
+        self._reach = reach
         self._bound_nodes: dict[tuple[str, str], NodeTools] = {}
         self._entrance_name: str | None = None
         self._lock = threading.RLock()
@@ -52,7 +53,14 @@ class Site:
     def build(cls, config: Config, *, transcript: Transcript, clock: Clock) -> Site:
         """Wire it; nothing is asked of any node yet."""
         here = LocalHost("here", transcript, spool_dir=config.state_dir / "spool")
-        return cls(config, transcript=transcript, clock=clock, vault=Vault(config.vault.path), here=here)
+        return cls(
+            config,
+            transcript=transcript,
+            clock=clock,
+            vault=Vault(config.vault.path),
+            here=here,
+            reach=reach_by(config, transcript),
+        )
 
     def settings(self, node_name: str) -> NodeSettings:
         """Where things are on a node: `[nodes.NAME]` over `[nodes."*"]` over kubeadm's defaults."""
@@ -166,24 +174,8 @@ class Site:
         key = (name, settings.address)
         with self._lock:
             if key not in self._bound_nodes:
-                self._bound_nodes[key] = bind(name, settings, self._host(name, settings))
+                self._bound_nodes[key] = bind(name, settings, self._reach(name, settings))
             return self._bound_nodes[key]
-
-    def _host(self, name: str, settings: NodeSettings) -> Host:
-        state_dir, ssh = self.config.state_dir, self.config.ssh
-        if settings.address == LOCAL:
-            return LocalHost(name, self.transcript, path=settings.path, spool_dir=state_dir / "spool")
-        address = settings.address
-        return SshHost(
-            name,
-            address if "@" in address or not ssh.user else f"{ssh.user}@{address}",
-            ssh.options,
-            ssh.identity_file or None,
-            self.transcript,
-            path=settings.path,
-            control_dir=own_directory(state_dir) / "ssh",
-            spool_dir=state_dir / "spool",
-        )
 
     def _address_of(self, node: Node) -> str:
         if self.is_entrance(node):
@@ -229,8 +221,3 @@ def etcd_of(node: Node) -> EtcdManifest:
             hint="upgrade-guard upgrades clusters whose etcd runs on the control planes (stacked etcd)",
         )
     return node.etcd
-
-
-def host_part(address: str) -> str:
-    """The host of `user@host` or `host`."""
-    return address.rpartition("@")[2]
