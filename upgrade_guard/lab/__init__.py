@@ -1,1 +1,1 @@
-"""A cluster to rehearse on."""
+"""A cluster to rehearse on: real etcd, simulated nodes."""

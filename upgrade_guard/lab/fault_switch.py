@@ -1,0 +1,116 @@
+"""Switch faults on and off: some change the world at once, the others wait for their moment."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from upgrade_guard.errors import StepFailed, UsageProblem
+from upgrade_guard.lab import certificates, faults, kubeadm_files, launchers, processes
+from upgrade_guard.lab.controllers import judge_budget
+from upgrade_guard.lab.faults import Fault, named
+from upgrade_guard.lab.gateway import EtcdAway, EtcdRefused
+from upgrade_guard.lab.layout import Layout, NotALab, load_settings, write_json
+from upgrade_guard.lab.simulation import Simulation, opened
+
+__all__ = ["Fault", "named", "stop_watchers", "switch_off", "switch_on"]
+
+EXPIRED = datetime.timedelta(days=-1)
+
+
+def switch_on(directory: Path, name: str) -> None:
+    """Switch a fault on; once more, as if it had never fired. Raises UsageProblem for an unknown name or no lab."""
+    _change(directory, named(name), on=True)
+
+
+def switch_off(directory: Path, name: str) -> None:
+    """Switch a fault off, and take back what it changed at once. Raises UsageProblem."""
+    _change(directory, named(name), on=False)
+
+
+def _change(directory: Path, fault: Fault, *, on: bool) -> None:
+    directory = directory.expanduser().resolve()
+    try:
+        load_settings(directory)
+    except NotALab as problem:
+        raise UsageProblem(str(problem), hint=f"make one: upgrade-guard lab up --dir {directory}") from problem
+    with opened(directory) as lab:
+        (faults.arm if on else faults.disarm)(directory, fault.name)
+        change = AT_ONCE.get(fault.name)
+        try:
+            if change is not None:
+                change(lab, on=on)
+            if on:
+                launchers.wrap_extracted(lab.settings, fault.name)
+        except (EtcdAway, EtcdRefused) as problem:
+            raise StepFailed(f"{fault.name} needs a cluster that answers: {problem}") from problem
+
+
+def _alarm(lab: Simulation, *, on: bool) -> None:
+    """Raise or disarm NOSPACE in the real etcd, for the member that is asked."""
+    gateway = lab.gateway(lab.settings.control_planes[0])
+    member = gateway.call("/v3/maintenance/status", {})["header"]["member_id"]
+    action = "ACTIVATE" if on else "DEACTIVATE"
+    gateway.call("/v3/maintenance/alarm", {"action": action, "memberID": member, "alarm": "NOSPACE"})
+
+
+def _expire(lab: Simulation, *, on: bool) -> None:
+    first = lab.settings.control_planes[0]
+    certificates.issue(
+        next(leaf for leaf in certificates.LEAVES if leaf.name == "apiserver"),
+        lab.layout.kubernetes(first),
+        node=first,
+        address=lab.settings.addresses[first],
+        server=kubeadm_files.server_url(lab.settings, first),
+        life=EXPIRED if on else certificates.LEAF_LIFE,
+    )
+
+
+def _block_drains(lab: Simulation, *, on: bool) -> None:
+    if lab.world is None:
+        raise EtcdAway("no API server answers")
+    budget = lab.world.get("poddisruptionbudgets", "shop", "shop")
+    if budget is not None:
+        budget["spec"]["maxUnavailable"] = 0 if on else 1
+        budget["metadata"]["generation"] += 1
+        judge_budget(budget, lab.world)
+        lab.settle()
+
+
+def _watch_offsite(lab: Simulation, *, on: bool) -> None:
+    """A process spoils what is written to the off-site directory: storage that hands back other bytes."""
+    stop_watchers(Path(lab.settings.directory))
+    if not on:
+        return
+    package = str(Path(__file__).resolve().parents[2])
+    code = (
+        f"import sys; sys.path.insert(0, {package!r}); from upgrade_guard.lab.rot import rot; "
+        f"rot({lab.settings.offsite!r})"
+    )
+    log = lab.layout.lab / "rot.log"
+    pid, begun = processes.start((sys.executable, "-I", "-S", "-c", code), log)
+    write_json(_watchers(lab.layout), {"pid": pid, "begun": begun})
+
+
+def stop_watchers(directory: Path) -> None:
+    """End the process of that fault."""
+    path = _watchers(Layout(directory))
+    if path.exists():
+        known = json.loads(path.read_text())
+        processes.stop(known["pid"], known["begun"], 1.0)
+        path.unlink()
+
+
+def _watchers(layout: Layout) -> Path:
+    return layout.lab / "rot.json"
+
+
+AT_ONCE: dict[str, Callable[..., None]] = {
+    "certificate-expired": _expire,
+    "drain-blocked": _block_drains,
+    "etcd-alarm": _alarm,
+    "offsite-copy-differs": _watch_offsite,
+}

@@ -1,0 +1,84 @@
+"""The small executables of a node: its programs in bin/, and etcd's programs as its image holds them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from upgrade_guard.lab import faults
+from upgrade_guard.lab.layout import LabSettings, Layout
+
+PROGRAMS = (
+    "apt-cache",
+    "apt-get",
+    "apt-mark",
+    "crictl",
+    "ctr",
+    "dpkg-query",
+    "kubeadm",
+    "kubectl",
+    "kubelet",
+    "systemctl",
+)
+ETCD_PROGRAMS = ("etcd", "etcdctl", "etcdutl")
+# Faults that strike inside a program of etcd's image: the image then holds a program that calls the real one.
+WRAPPED = {"etcdctl": ("snapshot-truncated", "snapshot-flipped-byte"), "etcdutl": ("restore-fails-once",)}
+
+
+def put_programs(settings: LabSettings, name: str) -> None:
+    """A node's own programs."""
+    layout = Layout.of(settings)
+    layout.programs(name).mkdir(parents=True, exist_ok=True)
+    for program in PROGRAMS:
+        _write(layout.programs(name) / program, _launcher(settings, name, program))
+
+
+def put_etcd_programs(settings: LabSettings, name: str, into: Path) -> None:
+    """etcd, etcdctl and etcdutl, linked where the file system allows it."""
+    for program in ETCD_PROGRAMS:
+        target = into / program
+        target.unlink(missing_ok=True)
+        wrapped = any(faults.is_on(Path(settings.directory), fault) for fault in WRAPPED.get(program, ()))
+        if wrapped:
+            _write(target, _launcher(settings, name, program))
+        else:
+            _link(Path(settings.etcd_binaries) / program, target)
+
+
+def wrap_extracted(settings: LabSettings, fault: str) -> None:
+    """Bring a fault also to the programs that were taken out of the image before it was switched on."""
+    layout = Layout.of(settings)
+    for program, names in WRAPPED.items():
+        if fault not in names:
+            continue
+        for name in settings.control_planes:
+            for path in layout.work(name).rglob(program):
+                _write(path, _launcher(settings, name, program))
+
+
+def _launcher(settings: LabSettings, name: str, program: str) -> str:
+    """A shell script and not a `#!` line of Python: such a line may be neither long nor contain a space."""
+    package = str(Path(__file__).resolve().parents[2])
+    code = (
+        f"import sys; sys.path.insert(0, {package!r}); "
+        f"from upgrade_guard.lab.programs.entry import run; run({program!r}, {name!r}, {settings.directory!r})"
+    )
+    return f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$@"\n'
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text)
+    beside.chmod(0o755)
+    beside.replace(path)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        import shutil
+
+        shutil.copy2(source, target)

@@ -1,0 +1,61 @@
+"""Package repositories of a lab, one for each minor series, and what apt knows of them after `apt-get update`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from upgrade_guard.lab import faults, releases
+from upgrade_guard.lab.layout import LabSettings, Layout, write_json
+
+INDEX = "Packages.json"
+
+
+def make_repositories(settings: LabSettings) -> None:
+    """The series of the cluster's version and its neighbours."""
+    layout, here = Layout.of(settings), releases.minor(settings.from_version)
+    for series in range(max(here - 1, releases.OLDEST), min(here + 2, releases.NEWEST) + 1):
+        patches = {*releases.PATCHES, *([releases.numbers(settings.from_version)[2]] if series == here else [])}
+        versions = [f"1.{series}.{patch}-1.1" for patch in sorted(patches)]
+        index = {name: versions for name in releases.KUBERNETES_PACKAGES}
+        write_json(layout.repository / f"v1.{series}" / INDEX, index)
+
+
+def source_line(settings: LabSettings, version: str) -> str:
+    """The apt source of a node: one series only, so that an upgrade needs the switch, as on the real repositories."""
+    series = ".".join(version.split(".")[:2])
+    return f"deb [trusted=yes] file:{Layout.of(settings).repository}/{series} ./\n"
+
+
+def read_lists(settings: LabSettings, name: str) -> tuple[dict[str, list[list[str]]], list[str]]:
+    """What `apt-get update` on a node finds: package to `[version, repository]`, newest first; and what is missing."""
+    found: dict[str, list[list[str]]] = {}
+    missing: list[str] = []
+    for repository in repositories(settings, name):
+        try:
+            index: dict[str, list[str]] = json.loads((Path(repository) / INDEX).read_text())
+        except (OSError, ValueError):
+            missing.append(repository)
+            continue
+        for package, versions in index.items():
+            hidden = package == "kubelet" and faults.is_on(Path(settings.directory), "package-missing")
+            for version in versions:
+                if not (hidden and releases.of_package(version) != settings.from_version):
+                    found.setdefault(package, []).append([version, repository])
+    for rows in found.values():
+        rows.sort(key=lambda row: order(row[0]), reverse=True)
+    return found, missing
+
+
+def repositories(settings: LabSettings, name: str) -> list[str]:
+    """The directories that the node's sources name."""
+    sources = Layout.of(settings).package_source(name).parent
+    lines = [line for path in sorted(sources.glob("*.list")) for line in path.read_text().splitlines()]
+    matches = (re.fullmatch(r"deb\s+(?:\[[^]]*\]\s+)?file:(/.*?)/?\s+\./\s*", line) for line in lines)
+    return [match[1] for match in matches if match]
+
+
+def order(version: str) -> tuple[int, ...]:
+    """Package versions by their numbers."""
+    return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -1,0 +1,18 @@
+"""apt-cache: which versions the package lists offer."""
+
+from __future__ import annotations
+
+from upgrade_guard.lab.programs.entry import Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.records import read_record
+
+
+def main(place: Place, words: list[str]) -> int:
+    """`madison NAME…`."""
+    verb, *names = take_apart(words).plain or ("",)
+    if verb != "madison" or not names:
+        raise UnknownWords(" ".join(words))
+    lists = read_record(place.layout, place.node).package_lists
+    for name in names:
+        for version, repository in lists.get(name, ()):
+            say(f"{name:>10} | {version:>10} | file:{repository} ./ Packages")
+    return 0

@@ -1,0 +1,104 @@
+"""apt-get: `update` and `install`, with apt's rules for held packages and downgrades."""
+
+from __future__ import annotations
+
+from upgrade_guard.lab import packages, releases
+from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, complain, say, take_apart
+from upgrade_guard.lab.records import NodeRecord
+from upgrade_guard.lab.simulation import Simulation, opened
+
+ERROR = 100  # apt-get's exit status for every error
+
+
+def main(place: Place, words: list[str]) -> int:
+    """Everything else is unknown here."""
+    switches = (
+        "--yes",
+        "-y",
+        "--allow-downgrades",
+        "--allow-change-held-packages",
+        "--download-only",
+        "-d",
+        "-q",
+        "-qq",
+    )
+    given = take_apart(words, values=("-o",), switches=switches)
+    verb, *rest = given.plain or ("",)
+    with opened(place.directory, node=place.node, reconcile=False) as lab:
+        if verb == "update" and not rest:
+            return _update(lab, lab.records[place.node])
+        if verb == "install" and rest:
+            return _install(lab, lab.records[place.node], rest, given.switches)
+    raise UnknownWords(" ".join(given.plain))
+
+
+def _update(lab: Simulation, record: NodeRecord) -> int:
+    record.package_lists, missing = packages.read_lists(lab.settings, record.name)
+    for number, repository in enumerate(packages.repositories(lab.settings, record.name), 1):
+        word = "Err" if repository in missing else "Get"
+        say(f"{word}:{number} file:{repository} ./ Packages")
+    for repository in missing:
+        complain(f"W: Failed to fetch file:{repository}/./Packages  File not found")
+    if missing:
+        complain("E: Some index files failed to download. They have been ignored, or old ones used instead.")
+        return ERROR
+    say("Reading package lists...")
+    return 0
+
+
+def _install(lab: Simulation, record: NodeRecord, wanted: list[str], switches: frozenset[str]) -> int:
+    say("Reading package lists...\nBuilding dependency tree...\nReading state information...")
+    chosen = dict(_chosen(record, word) for word in sorted(wanted))
+    changed = {name: row for name, row in chosen.items() if record.packages.get(name) != row[0]}
+    held = sorted(set(changed) & set(record.holds))
+    before = record.packages
+    down = [
+        name for name in changed if name in before and packages.order(changed[name][0]) < packages.order(before[name])
+    ]
+    up = [name for name in changed if name in before and name not in down]
+    new = [name for name in changed if name not in before]
+    for title, names in (
+        ("The following held packages will be changed:", held),
+        ("The following NEW packages will be installed:", new),
+        ("The following packages will be upgraded:", up),
+        ("The following packages will be DOWNGRADED:", down),
+    ):
+        if names:
+            say(f"{title}\n  {' '.join(names)}")
+    say(
+        f"{len(up)} upgraded, {len(new)} newly installed, {f'{len(down)} downgraded, ' if down else ''}"
+        "0 to remove and 0 not upgraded."
+    )
+    if not switches & {"--yes", "-y"} and changed:
+        raise Failure("Abort.", 1)
+    if held and "--allow-change-held-packages" not in switches:
+        raise Failure("E: Held packages were changed and -y was used without --allow-change-held-packages.", ERROR)
+    if down and "--allow-downgrades" not in switches:
+        raise Failure("E: Packages were downgraded and -y was used without --allow-downgrades.", ERROR)
+    for number, (name, (version, repository)) in enumerate(changed.items(), 1):
+        say(f"Get:{number} file:{repository} ./ {name} {version} [20.5 MB]")
+    if switches & {"--download-only", "-d"}:
+        say("Download complete and in download only mode")
+        return 0
+    for name, (version, _) in changed.items():
+        say(f"Preparing to unpack ..././{name}_{version}_amd64.deb ...")
+        say(f"Unpacking {name} ({version})" + (f" over ({before[name]}) ..." if name in before else " ..."))
+    for name, (version, _) in changed.items():
+        say(f"Setting up {name} ({version}) ...")
+        record.packages[name] = version
+    return 0
+
+
+def _chosen(record: NodeRecord, word: str) -> tuple[str, list[str]]:
+    name, equals, version = word.partition("=")
+    rows = record.package_lists.get(name, [])
+    if not rows and name not in record.packages:
+        raise Failure(f"E: Unable to locate package {name}", ERROR)
+    for row in rows:
+        if not equals or row[0] == version or (version.endswith("*") and row[0].startswith(version[:-1])):
+            return name, row
+    if record.packages.get(name) == version or (not equals and name in record.packages):
+        return name, [record.packages[name], "/var/lib/dpkg/status"]
+    if name in releases.OTHER_PACKAGES and not equals:
+        return name, [record.packages[name], "/var/lib/dpkg/status"]
+    raise Failure(f"E: Version '{version}' for '{name}' was not found", ERROR)

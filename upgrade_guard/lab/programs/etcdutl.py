@@ -1,0 +1,41 @@
+"""etcdutl as an image of the lab holds it while a fault is on: the first restore for a node dies half-way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from upgrade_guard.lab import faults
+from upgrade_guard.lab.layout import load_settings
+from upgrade_guard.lab.programs.entry import Place, complain
+from upgrade_guard.lab.records import locked
+
+
+def main(place: Place, words: list[str]) -> int:
+    """Everything goes to the real program, except that one restore."""
+    settings = load_settings(place.directory)
+    real = str(Path(settings.etcd_binaries) / "etcdutl")
+    target = _data_dir(words)
+    if target is not None and target.is_relative_to(place.layout.node(place.node)):
+        with locked(place.layout.lock):
+            strikes = faults.fires(place.directory, "restore-fails-once")
+        if strikes:
+            # What a real restore leaves when it runs out of space (DOMAIN.md 1.3): a partial member directory.
+            database = target / "member" / "snap" / "db"
+            database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            database.write_bytes(b"\0" * 4096)
+            complain("Error: failed to preallocate an initial WAL file: no space left on device")
+            return 1
+    os.execv(real, [real, *words])
+
+
+def _data_dir(words: list[str]) -> Path | None:
+    plain = [word for word in words if not word.startswith("-")]
+    if plain[:2] != ["snapshot", "restore"]:
+        return None
+    for index, word in enumerate(words):
+        if word.startswith("--data-dir="):
+            return Path(word.split("=", 1)[1])
+        if word == "--data-dir" and index + 1 < len(words):
+            return Path(words[index + 1])
+    return None

@@ -1,0 +1,49 @@
+"""kubeadm: what its installed package can do."""
+
+from __future__ import annotations
+
+from upgrade_guard.lab import kubeadm_certificates, kubeadm_plan, kubeadm_upgrade, releases
+from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.records import read_record
+
+VALUES = ("-o", "--output", "--kubeconfig", "--ignore-preflight-errors", "--kubernetes-version")
+
+
+def main(place: Place, words: list[str]) -> int:
+    """`version`, `upgrade plan|apply|node`, `certs check-expiration`, `config images list`."""
+    given = take_apart(words, values=VALUES, switches=("--yes", "-y"))
+    own = releases.of_package(read_record(place.layout, place.node).packages["kubeadm"])
+    output = given.value("-o", "--output")
+    kubeadm_plan.check_kubeconfig(given)
+    ignored = kubeadm_plan.ignored_checks(given)
+    match given.plain:
+        case ("version",) if output == "short":
+            say(own)
+        case ("version",) if not output:
+            say(f'kubeadm version: &version.Info{{GitVersion:"{own}", Platform:"linux/amd64"}}')
+        case ("upgrade", "plan", target):
+            return kubeadm_plan.plan(place, _version(target), own, ignored)
+        case ("upgrade", "apply", target):
+            if not given.switches & {"--yes", "-y"}:
+                raise UnknownWords("upgrade apply without --yes: the lab's kubeadm asks no questions")
+            return kubeadm_upgrade.apply(place, _version(target), own, ignored)
+        case ("upgrade", "node"):
+            return kubeadm_upgrade.node(place, own, ignored)
+        case ("certs", "check-expiration"):
+            return kubeadm_certificates.check(place, own, output)
+        case ("config", "images", "list"):
+            version = _version(given.value("--kubernetes-version", default=own))
+            say("\n".join(releases.images(version)))
+        case _:
+            raise UnknownWords(" ".join(given.plain))
+    return 0
+
+
+def _version(text: str) -> str:
+    try:
+        numbers = releases.numbers(text)
+    except ValueError as error:
+        raise Failure(f"{error}\n{kubeadm_plan.STACK}") from error
+    if not releases.OLDEST <= numbers[1] <= releases.NEWEST:
+        raise Failure(f"the lab knows Kubernetes 1.{releases.OLDEST} to 1.{releases.NEWEST} only, not {text}")
+    return "v" + text.removeprefix("v")

