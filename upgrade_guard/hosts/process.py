@@ -27,6 +27,8 @@ ERROR_LIMIT = 256 * 1024
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _TICK = 0.1  # seconds between two looks at the output of a running program
+_SHORT_TICK = 0.002  # the same for one that prints much
+_MUCH = 1024 * 1024
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL, and then until we stop waiting
 _READ = 64 * 1024
 
@@ -89,6 +91,7 @@ def _wait(
     running: subprocess.Popen[bytes], followed: tuple[_Followed, ...], deadline: float, *, limited: bool
 ) -> int | None:
     """Follow the output until the program ends; None when it had to be ended at the deadline."""
+    pause = _TICK
     with _ending(running) as wait:
         while running.poll() is None:
             left = deadline - time.monotonic()
@@ -97,9 +100,11 @@ def _wait(
                 for one in followed:
                     one.read(last=True)
                 return None
-            wait(min(left, _TICK))
+            wait(min(left, pause))
+            pause = _TICK
             for one in followed:
-                one.read()
+                if one.read(limit=OUTPUT_LIMIT if limited else None) > _MUCH:
+                    pause = _SHORT_TICK
                 if limited and one.position > OUTPUT_LIMIT:
                     raise UnexpectedOutput(f"{running.args!r:.200} printed more than 64 MiB")
     for one in followed:
@@ -145,14 +150,18 @@ class _Followed:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.position = 0
 
-    def read(self, *, last: bool = False) -> None:
-        """Hand on what came since the last look."""
+    def read(self, *, last: bool = False, limit: int | None = None) -> int:
+        """Hand on what came since the last look, up to `limit`: a program may print faster than we read. How much."""
+        before = self.position
         while piece := os.pread(self._file.fileno(), _READ, self.position):
             self.position += len(piece)
             if text := self._decoder.decode(piece):
                 self._output(text)
+            if limit is not None and self.position > limit:
+                break
         if last and (text := self._decoder.decode(b"", final=True)):
             self._output(text)
+        return self.position - before
 
 
 def _end_group(running: subprocess.Popen[bytes]) -> None:

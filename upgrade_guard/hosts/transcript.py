@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from upgrade_guard.hosts.base import Transcript
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.run import CommandRow
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 TAIL = 4096  # bytes of output that the journal keeps of each stream
 
 
@@ -102,7 +104,7 @@ class RunTranscript:
         self._thread.pending = pending
         if lines:
             stamp = _now()
-            self._write("".join(f"{stamp} {host} | {line}\n" for line in lines))
+            self._write("".join(f"{stamp} {host} | {_printable(line)}\n" for line in lines))
 
     def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
         """The last piece of output, how it ended, and a row for the journal."""
@@ -159,6 +161,11 @@ class RunTranscript:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _printable(line: str) -> str:
+    """Control characters spelled out: whoever reads the log in a terminal sees text and nothing else."""
+    return line if line.isprintable() else _CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
 
 
 def _tail(text: str) -> str:
