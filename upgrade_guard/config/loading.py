@@ -150,6 +150,8 @@ class _Reader:
                 raise self.refused(f"nodes.{name}", "not a node name", 'give the name kubectl shows, or "*"')
             if not isinstance(entry, dict):
                 raise self.refused(f"nodes.{name}", "a table is expected", f"write [nodes.{name}]")
+            if name == "*" and "address" in entry:
+                raise self.refused("nodes.*.address", "one address for every node cannot be", "write it in [nodes.NAME]")
             entries[name] = self.table(NODE_TABLE, entry, f"nodes.{name}.")
         shared = entries.get("*", {})
         return {name: {**shared, **entry} for name, entry in entries.items()}
