@@ -106,10 +106,7 @@ class PaperCluster:
     ) -> Step:
         """A step that sets a mark; one that is `stale`, by the time at which it was set, does not count."""
 
-        def probe(facts: Facts) -> Seen:
-            seen = self.sight[name]() if name in self.sight else None
-            if seen is not None:
-                return seen
+        def look() -> Seen:
             if not self.has(name):
                 return NotDone(f"{name} is not marked")
             mark = self.read(name)
@@ -117,11 +114,18 @@ class PaperCluster:
                 return NotDone(f"{name} is stale")
             return Done(mark, records(mark))
 
+        def probe(facts: Facts) -> Seen:
+            return (self.sight[name]() if name in self.sight else None) or look()
+
+        def act(facts: Facts) -> None:
+            assert not isinstance(look(), Done), f"{name} is done a second time"
+            self.act(name, undoes)
+
         return Step(
             name=name,
             summary=f"Mark {name}",
             probe=probe,
-            act=lambda facts: self.act(name, undoes),
+            act=act,
             changes_node=changes_node,
             lasting=lasting,
             lane=lane,

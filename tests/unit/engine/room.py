@@ -33,15 +33,16 @@ def begin(journal: Journal, run_id: str = RUN) -> Run:
 class Room:
     """A run on paper."""
 
-    def __init__(self, folder: Path, **workflow: Any) -> None:
+    def __init__(self, folder: Path, *, journal_kind: type[Journal] = Journal, **workflow: Any) -> None:
         self.folder = folder
         self.clock = FakeClock()
         self.cluster = PaperCluster(folder / "cluster", self.clock)
         self.workflow = PaperWorkflow(self.cluster, **workflow)
-        self.journal = Journal.open(folder / "state" / "journal.sqlite3", now=self.clock.now)
+        self.journal = journal_kind.open(folder / "state" / "journal.sqlite3", now=self.clock.now)
         self.notes = Notes()
         self.interruption = Interruption()
-        begin(self.journal)
+        if not self.journal.runs():
+            begin(self.journal)
 
     def close(self) -> None:
         self.journal.close()
