@@ -42,6 +42,13 @@ def run_named(rows: Rows, prefix: str) -> tuple[Run, ...]:
     return tuple(_run(row) for row in rows.select(sql, {"low": prefix, "high": prefix + "\U0010ffff"}))
 
 
+def state(rows: Rows, run_id: str) -> State | None:
+    """What a run has reached, None when there is no such run."""
+    for row in rows.select("SELECT state FROM runs WHERE id = :id", {"id": run_id}):
+        return _known(State, row["state"])
+    return None
+
+
 def open_run(rows: Rows) -> Run | None:
     """The newest run that is not finished."""
     for row in rows.select("SELECT * FROM runs WHERE finished_at IS NULL ORDER BY seq DESC LIMIT 1"):

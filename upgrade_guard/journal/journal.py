@@ -45,9 +45,7 @@ class Journal(Answers):
     disk, locked, damaged, a value from a newer version), with nothing of it recorded.
     """
 
-    def __init__(
-        self, path: Path, now: Callable[[], datetime], store: Store | None, looker: ReadOnlyRows | None
-    ) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime], store: Store | None, looker: ReadOnlyRows) -> None:
         self._path = path
         self._now = now
         self._store = store
@@ -62,7 +60,12 @@ class Journal(Answers):
         """
         from upgrade_guard.journal.store import Store
 
-        return cls(path, now, Store(path, now), None)
+        store = Store(path, now)
+        try:
+            return cls(path, now, store, ReadOnlyRows(path))
+        except sqlite3.Error as error:
+            store.close()
+            raise cured(error, path) from error
 
     @classmethod
     def read(cls, path: Path, now: Callable[[], datetime] = _utc_now) -> Journal | None:
@@ -100,10 +103,10 @@ class Journal(Answers):
     def close(self) -> None:
         """Let the file go."""
         with self._lock:
+            # The writer leaves last: then SQLite puts its log into the file, which becomes the whole journal.
+            self._looker.close()
             if self._store is not None:
                 self._store.close()
-            if self._looker is not None:
-                self._looker.close()
 
     def __enter__(self) -> Self:
         return self
@@ -211,12 +214,8 @@ class Journal(Answers):
     def _rows(self) -> Iterator[Rows]:
         with self._lock:
             try:
-                if self._store is not None:
-                    with self._store.rows() as rows:
-                        yield rows
-                elif self._looker is not None:
-                    with self._looker.one_moment():
-                        yield self._looker
+                with self._looker.one_moment():
+                    yield self._looker
             except sqlite3.Error as error:
                 raise cured(error, self._path) from error
             except history.StrangeValueError as error:

@@ -6,18 +6,17 @@ share one sequence, and each carries the digest of its content and of the row be
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum as PythonEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Enum, ForeignKey, Index, Integer, MetaData, String, Text
+from sqlalchemy import BigInteger, CheckConstraint, Double, Enum, ForeignKey, Index, Integer, MetaData, String, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from upgrade_guard.journal.text import instant, instant_text, json_text, plain_text
+from upgrade_guard.journal.text import instant_text, json_text, plain_text
 from upgrade_guard.model.run import Event, Outcome, State
 
 # SQLite keeps a row under its INTEGER primary key; elsewhere a sequence of history wants 64 bits by name.
@@ -33,10 +32,6 @@ class Instant(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """As it is stored. Raises ValueError for a naive time."""
         return None if value is None else instant_text(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Aware UTC again."""
-        return None if value is None else instant(value)
 
 
 class Words(TypeDecorator[str]):
@@ -59,10 +54,6 @@ class Document(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
         """As it is stored. Raises TypeError or ValueError for what JSON cannot say."""
         return None if value is None else json_text(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Dicts and lists again."""
-        return None if value is None else json.loads(value)
 
 
 def _values(kind: type[PythonEnum]) -> list[str]:
@@ -89,6 +80,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it as declared)
         str: Words(),
         int: _WHOLE,
+        float: Double(),
         datetime: Instant(),
         Mapping[str, Any]: Document(),
         tuple[str, ...]: Document(),

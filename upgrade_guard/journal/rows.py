@@ -1,7 +1,7 @@
 """How the journal is read: SQL in, rows out, whoever holds the connection.
 
-`Journal.read` goes straight to SQLite, so that `status` need not load SQLAlchemy; a writing journal reads through the
-connection of its own transactions. Both understand `:name` parameters.
+Questions go straight to SQLite through a connection that cannot write, so that `status` need not load SQLAlchemy; a
+transaction looks through its own connection (appending.py). Both understand `:name` parameters.
 """
 
 from __future__ import annotations

@@ -11,17 +11,14 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, StatementError
-from sqlalchemy.orm import Session
 
-from upgrade_guard.journal.appending import SessionRows
+from upgrade_guard.journal.appending import ConnectionRows
 from upgrade_guard.journal.history import StrangeValueError
 from upgrade_guard.journal.place import private_directory, private_file, refuse_network_file_system
 from upgrade_guard.journal.problems import cured, newer
 from upgrade_guard.journal.transaction import Transaction
 from upgrade_guard.journal.triggers import TRIGGERS, missing_or_changed
 from upgrade_guard.journal.versions import Age, age, age_of_file, copy_aside, migrate
-
-_READING = "upgrade_guard_reading"
 
 
 class Store:
@@ -40,7 +37,6 @@ class Store:
             if found is not Age.CURRENT:
                 self._migrate()
             self._engine = _engine(path, foreign_keys=True)
-            self._reading = self._engine.execution_options(**{_READING: True})
             self._stand_triggers()
 
     def close(self) -> None:
@@ -48,33 +44,24 @@ class Store:
         self._engine.dispose()
 
     @contextmanager
-    def rows(self) -> Iterator[SessionRows]:
-        """What is committed, as of one moment."""
-        with _cured(self._path), self._reading.connect() as connection:
-            yield SessionRows(connection)
-
-    @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """One transaction: all of it is on the disk afterwards, or none of it. Raises Refused and JournalProblem."""
-        with _cured(self._path), Session(self._engine) as session, session.begin():
-            yield Transaction(session)
+        with _cured(self._path), self._engine.begin() as connection:
+            yield Transaction(connection)
 
     def _migrate(self) -> None:
         engine = _engine(self._path, foreign_keys=False)
         try:
             with engine.begin() as connection:
                 # Another process may have been quicker while this one waited for the lock.
-                if age(SessionRows(connection), self._path) is not Age.CURRENT:
+                if age(ConnectionRows(connection), self._path) is not Age.CURRENT:
                     migrate(connection)
         finally:
             engine.dispose()
 
     def _stand_triggers(self) -> None:
-        with self.rows() as rows:
-            if not missing_or_changed(rows):
-                return
         with self._engine.begin() as connection:
-            for name in missing_or_changed(SessionRows(connection)):
+            for name in missing_or_changed(ConnectionRows(connection)):
                 connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
                 connection.exec_driver_sql(TRIGGERS[name])
 
@@ -95,8 +82,7 @@ def _engine(path: Path, *, foreign_keys: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get(_READING, False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -111,11 +97,8 @@ def _cured(path: Path) -> Iterator[None]:
         if isinstance(error.orig, sqlite3.Error):
             raise cured(error.orig, path) from error
         raise
-    except (StrangeValueError, LookupError) as error:
-        # SQLAlchemy says plain LookupError for a stored value that its Enum type does not know.
-        if type(error) in (StrangeValueError, LookupError):
-            raise newer(path, str(error)) from error
-        raise
+    except StrangeValueError as error:
+        raise newer(path, str(error)) from error
     except StatementError as error:
         # A value that cannot be stored is a bug of the caller and keeps its own name.
         if error.orig is not None:

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy.engine import Connection
 
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.journal import history
-from upgrade_guard.journal.appending import SessionRows, append
+from upgrade_guard.journal.appending import ConnectionRows, append, statement
 from upgrade_guard.journal.entries import command_entry, record_entry
 from upgrade_guard.journal.models import RunEntry, StepEntry, TransitionEntry
 from upgrade_guard.journal.problems import no_such_run
+from upgrade_guard.journal.text import instant_text, plain_text
 from upgrade_guard.model.run import ApprovalRecord, CommandRow, Move, Outcome, Record, Run, State, StepRow, Transition
 from upgrade_guard.model.step import Step
 
@@ -28,19 +29,20 @@ FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK})
 
 
 class Transaction:
-    """The writes that a transaction is made of; the store commits them together or not at all."""
+    """The writes that a transaction is made of; the store commits all of them or none."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows = ConnectionRows(connection)
 
     def begin(self, run: Run) -> None:
         """Record a run's beginning. Raises UsageProblem when its id is taken."""
-        if self._session.get(RunEntry, run.id) is not None:
+        if self._state(run.id) is not None:
             raise UsageProblem(
                 f"there is a run {run.id!r} in the journal already", hint="look at it: `upgrade-guard history`"
             )
         append(
-            self._session,
+            self._connection,
             RunEntry(
                 id=run.id,
                 started_at=run.started_at,
@@ -64,14 +66,14 @@ class Transaction:
         before = self._latest(run_id, step.name)
         attempt = 1 if before is None else before.attempt + 1
         append(
-            self._session,
+            self._connection,
             StepEntry(
                 run_id=run_id,
                 at=at,
                 name=step.name,
                 lane=step.lane,
                 attempt=attempt,
-                state=self._run(run_id).state,
+                state=self._reached(run_id),
                 outcome=Outcome.STARTED,
                 changes_node=step.changes_node,
                 result={},
@@ -96,17 +98,16 @@ class Transaction:
         before = self._latest(run_id, step_name)
         if before is None or before.attempt != attempt or before.outcome is not Outcome.STARTED:
             raise ValueError(f"attempt {attempt} of {step_name} is not under way in run {run_id}")
-        self._append_step(before, self._run(run_id).state, outcome, at, result=result, detail=detail)
+        self._append_step(before, self._reached(run_id), outcome, at, result=result, detail=detail)
         for record in records:
-            append(self._session, record_entry(run_id, record, at))
+            append(self._connection, record_entry(run_id, record, at))
 
     def move(self, run_id: str, move: Move, at: datetime) -> Transition:
         """Record the transition, take the voided steps back, and set the run's state."""
-        run = self._run(run_id)
+        from_state = self._reached(run_id)
         self.void(run_id, move.voids, "; ".join(move.reasons) or move.event.value, at)
-        from_state = run.state
         seq = append(
-            self._session,
+            self._connection,
             TransitionEntry(
                 run_id=run_id,
                 at=at,
@@ -116,10 +117,15 @@ class Transaction:
                 reasons=tuple(move.reasons),
             ),
         )
-        run.state = move.to_state
-        run.outcome = OUTCOMES.get(move.to_state, "")
-        run.finished_at = at if move.to_state in FINAL else None
-        self._session.flush()
+        self._connection.execute(
+            statement("UPDATE runs SET state = :state, outcome = :outcome, finished_at = :finished_at WHERE id = :id"),
+            {
+                "id": run_id,
+                "state": move.to_state.value,
+                "outcome": OUTCOMES.get(move.to_state, ""),
+                "finished_at": instant_text(at) if move.to_state in FINAL else None,
+            },
+        )
         return Transition(
             seq=seq,
             run_id=run_id,
@@ -135,23 +141,26 @@ class Transaction:
         for name in step_names:
             before = self._latest(run_id, name)
             if before is not None and before.outcome is not Outcome.VOIDED:
-                state = self._run(run_id).state
+                state = self._reached(run_id)
                 self._append_step(before, state, Outcome.VOIDED, at, result={}, detail=why)
 
     def identify(self, run_id: str, cluster: str, from_version: str) -> None:
         """Set what only a look at the cluster can tell."""
-        run = self._run(run_id)
-        run.cluster, run.from_version = cluster, from_version
+        self._reached(run_id)
+        self._connection.execute(
+            statement("UPDATE runs SET cluster = :cluster, from_version = :from_version WHERE id = :id"),
+            {"id": run_id, "cluster": plain_text(cluster), "from_version": plain_text(from_version)},
+        )
 
     def note(self, row: CommandRow, at: datetime) -> None:
         """Record a command that ran."""
-        self._run(row.run_id)
-        append(self._session, command_entry(row, at))
+        self._reached(row.run_id)
+        append(self._connection, command_entry(row, at))
 
     def approve(self, run_id: str, approval: ApprovalRecord, at: datetime) -> None:
         """Record who said yes."""
-        self._run(run_id)
-        append(self._session, record_entry(run_id, approval, at))
+        self._reached(run_id)
+        append(self._connection, record_entry(run_id, approval, at))
 
     def _append_step(
         self,
@@ -164,7 +173,7 @@ class Transaction:
         detail: str,
     ) -> None:
         append(
-            self._session,
+            self._connection,
             StepEntry(
                 run_id=before.run_id,
                 at=at,
@@ -179,11 +188,14 @@ class Transaction:
             ),
         )
 
-    def _run(self, run_id: str) -> RunEntry:
-        run = self._session.get(RunEntry, run_id)
-        if run is None:
+    def _reached(self, run_id: str) -> State:
+        state = self._state(run_id)
+        if state is None:
             raise no_such_run(run_id)
-        return run
+        return state
+
+    def _state(self, run_id: str) -> State | None:
+        return history.state(self._rows, run_id)
 
     def _latest(self, run_id: str, step_name: str) -> StepRow | None:
-        return history.latest(SessionRows(self._session.connection()), run_id, step_name)
+        return history.latest(self._rows, run_id, step_name)

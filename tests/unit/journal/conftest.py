@@ -2,8 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from unit.journal.making import Clock
+
 from upgrade_guard.journal import Journal
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-
 from unit.journal.making import MIDNIGHT, Clock, begun, copy, done, moved, proof, snapshot, step, with_evidence
+
 from upgrade_guard.errors import ExitCode, Refused
 from upgrade_guard.journal import Journal
 from upgrade_guard.model.run import Outcome, Record, State

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-
 from unit.journal.making import (
     MIDNIGHT,
     Clock,
@@ -21,6 +20,7 @@ from unit.journal.making import (
     snapshot,
     step,
 )
+
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.journal import Journal
 from upgrade_guard.model.command import Secret
