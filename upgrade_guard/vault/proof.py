@@ -68,7 +68,7 @@ def prove(
     clock: Clock,
     progress: Callable[[str], None],
 ) -> Proof:
-    """Restore a snapshot into a directory under `scratch`, start a real etcd on loopback and compare.
+    """Restore a snapshot into a directory under `scratch`, start a real etcd that only we can reach, and compare.
 
     `host` is this machine. Nothing is written into the cluster. Raises Refused when disk or memory do not suffice,
     LockHeld while another proof uses `scratch`, and what `expected.live_hash` raises. The scratch directory is removed

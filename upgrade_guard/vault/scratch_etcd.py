@@ -1,4 +1,8 @@
-"""A real etcd on loopback, in a directory that is removed afterwards."""
+"""A real etcd for nobody else, in a directory that is removed afterwards.
+
+What it serves is every secret of the cluster, without a password. So it listens on sockets in its own 0700 directory
+(etcd 3.4 and 3.5 were seen to), and only where that does not work on loopback ports.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,8 @@ from upgrade_guard.vault.disk import storage
 MEMBER = "proof"
 PEER_URL = "http://127.0.0.1:2380"  # what the restore writes down; a member that is alone never connects to it
 _PREFIX = "proof-"
-_ATTEMPTS = 3  # another program may take the port between our choice and etcd's start
+_PORT_ATTEMPTS = 3  # another program may take the port between our choice and etcd's start
+_LONGEST_SOCKET_PATH = 107  # bytes, sun_path of unix(7)
 _PAUSE = 0.1
 
 
@@ -92,16 +97,16 @@ def scratch_etcd(
     until = clock.monotonic() + patience
     process: Background | None = None
     try:
-        for attempt in range(1, _ATTEMPTS + 1):
-            client, peer = _free_ports()
-            process = start_background(_etcd_argv(etcd, directory, client, peer), log, directory)
+        doors = _doors(directory)
+        for left, door in zip(range(len(doors) - 1, -1, -1), doors, strict=True):
+            process = start_background(_etcd_argv(etcd, directory, door), log, directory)
+            running = ScratchEtcd(process, Etcdctl(host, str(etcdctl), door.endpoint), log)
             try:
-                running = ScratchEtcd(process, Etcdctl(host, str(etcdctl), f"http://127.0.0.1:{client}"), log)
-                _await_answer(running, client, clock, until)
+                _await_answer(running, door, clock, until)
                 break
             except StepFailed:
                 process.stop(grace=2.0)
-                if attempt == _ATTEMPTS or "address already in use" not in last_words(log):
+                if not left or not _is_about_listening(last_words(log)):
                     raise
         yield running
     finally:
@@ -109,14 +114,49 @@ def scratch_etcd(
             process.stop(grace=5.0)
 
 
-def _etcd_argv(etcd: Path, directory: Path, client: int, peer: int) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class _Door:
+    """Where etcd listens, and how etcdctl gets there."""
+
+    client: str
+    peer: str
+    endpoint: str
+
+    def open(self, directory: Path) -> bool:
+        """Does something listen there? Cheaper to ask than by etcdctl."""
+        if self.client.startswith("unix:"):
+            return (directory / _CLIENT_SOCKET).exists()
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", int(self.client.rpartition(":")[2])), timeout=1.0).close()
+            return True
+        return False
+
+
+_CLIENT_SOCKET, _PEER_SOCKET = "client:1", "peer:1"  # etcd wants the form host:port; relative to where it is started
+
+
+def _doors(directory: Path) -> tuple[_Door, ...]:
+    sockets = _Door(f"unix://{_CLIENT_SOCKET}", f"unix://{_PEER_SOCKET}", f"unix://{directory / _CLIENT_SOCKET}")
+    ports = []
+    for _ in range(_PORT_ATTEMPTS):
+        client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports())
+        ports.append(_Door(client, peer, client))
+    fits = len(os.fsencode(directory / _CLIENT_SOCKET)) <= _LONGEST_SOCKET_PATH
+    return (sockets, *ports) if fits else tuple(ports)
+
+
+def _is_about_listening(words: str) -> bool:
+    return any(word in words for word in ("address already in use", "listen", "unix:"))
+
+
+def _etcd_argv(etcd: Path, directory: Path, door: _Door) -> tuple[str, ...]:
     return (
         str(etcd),
         f"--name={MEMBER}",
         _data_flag(directory),
-        f"--listen-client-urls=http://127.0.0.1:{client}",
-        f"--advertise-client-urls=http://127.0.0.1:{client}",
-        f"--listen-peer-urls=http://127.0.0.1:{peer}",
+        f"--listen-client-urls={door.client}",
+        f"--advertise-client-urls={door.client}",
+        f"--listen-peer-urls={door.peer}",
         f"--initial-advertise-peer-urls={PEER_URL}",
         f"--initial-cluster={MEMBER}={PEER_URL}",
         "--logger=zap",
@@ -126,12 +166,12 @@ def _etcd_argv(etcd: Path, directory: Path, client: int, peer: int) -> tuple[str
     )
 
 
-def _await_answer(running: ScratchEtcd, port: int, clock: Clock, until: float) -> None:
+def _await_answer(running: ScratchEtcd, door: _Door, clock: Clock, until: float) -> None:
     while True:
         if not running.process.alive():
             raise StepFailed(f"etcd ended with status {running.process.exit_status()}: {last_words(running.log)}")
-        why = "nothing listens on its port"
-        if _listens(port):
+        why = "it does not listen yet"
+        if door.open(running.log.parent):
             try:
                 running.etcdctl.revision()
             except CommandFailed as failed:
@@ -141,12 +181,6 @@ def _await_answer(running: ScratchEtcd, port: int, clock: Clock, until: float) -
         if clock.monotonic() >= until:
             raise StepFailed(f"etcd did not answer in time ({why}): {last_words(running.log)}")
         clock.pause(_PAUSE)
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
-        return True
-    return False
 
 
 def _free_ports() -> tuple[int, int]:

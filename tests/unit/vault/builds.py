@@ -69,7 +69,7 @@ class LiveEtcd:
 
 
 @contextlib.contextmanager
-def live_etcd(directory: Path, keys: int = 30) -> Iterator[LiveEtcd]:
+def live_etcd(directory: Path, keys: int = 30, more: tuple[str, ...] = ()) -> Iterator[LiveEtcd]:
     with socket.socket() as one, socket.socket() as two:
         one.bind(("127.0.0.1", 0))
         two.bind(("127.0.0.1", 0))
@@ -87,6 +87,7 @@ def live_etcd(directory: Path, keys: int = 30) -> Iterator[LiveEtcd]:
         "--heartbeat-interval=10",
         "--election-timeout=100",
         "--unsafe-no-fsync",
+        *more,
     )
     host = LocalHost("here")
     process = start_background(argv, directory / "etcd.log", directory)

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -368,3 +370,38 @@ def test_what_a_killed_proof_left_is_ended_and_removed(etcd: LiveEtcd, snapshot:
 
     assert not orphan.alive()
     assert nothing_left(scratch)
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_nobody_else_can_read_the_restored_secrets(etcd: LiveEtcd, snapshot: Path, tmp_path: Path, long: bool) -> None:
+    """It listens on sockets in a 0700 directory; only where their path is too long for that, on loopback."""
+    scratch = Path(tempfile.mkdtemp(prefix="ug-", dir="/tmp")) / ("x" * 90 if long else "x")
+    seen: list[tuple[bool, int]] = []
+
+    def look(doing: str) -> None:
+        if doing.startswith("Comparing its revision"):
+            (directory,) = scratch.glob("proof-*")
+            sockets = [path for path in directory.iterdir() if path.is_socket()]
+            seen.append((bool(sockets), stat.S_IMODE(directory.stat().st_mode)))
+
+    try:
+        assert proven(snapshot, expecting(etcd), scratch, progress=look).ok
+    finally:
+        shutil.rmtree(scratch.parent)
+    assert seen == [(not long, 0o700)]
+
+
+def test_an_etcd_that_cannot_listen_on_sockets_gets_ports(etcd: LiveEtcd, snapshot: Path, tmp_path: Path) -> None:
+    picky = tmp_path / "etcd"
+    picky.write_text(
+        "#!/usr/bin/sh\n"
+        'case "$*" in *unix:*) echo "{\\"level\\":\\"fatal\\",\\"msg\\":\\"unsupported unix:\\"}"; exit 1;; esac\n'
+        f'exec {TOOLS.etcd} "$@"\n'
+    )
+    picky.chmod(0o755)
+    scratch = Path(tempfile.mkdtemp(prefix="ug-", dir="/tmp"))
+    try:
+        proof = proven(snapshot, expecting(etcd), scratch, replace(TOOLS, etcd=picky))
+    finally:
+        shutil.rmtree(scratch)
+    assert proof.ok, proof.message
