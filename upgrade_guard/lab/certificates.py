@@ -1,12 +1,12 @@
 """Real certificates for a lab: the authorities, what kubeadm signs with them, and kubeconfigs.
 
-kubeadm's names and usages (kubernetes.io, "PKI certificates and requirements"); P-256 keys, because they are made at once.
+kubeadm's names and usages (kubernetes.io, "PKI certificates and requirements"); P-256 keys, which are made at once.
 """
 
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-DAY = datetime.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 AUTHORITY_LIFE = 3650 * DAY
 LEAF_LIFE = 365 * DAY
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -86,7 +86,7 @@ def make_authorities(pki: Path) -> None:
 
 
 def issue(
-    leaf: Leaf, kubernetes: Path, *, node: str, address: str, server: str, life: datetime.timedelta = LEAF_LIFE
+    leaf: Leaf, kubernetes: Path, *, node: str, address: str, server: str, life: dt.timedelta = LEAF_LIFE
 ) -> None:
     """Sign a new certificate with a new key and put it in place; `life` may be negative, for one that has expired."""
     pki = kubernetes / "pki"
@@ -135,7 +135,7 @@ users:
 """.encode()
 
 
-def _sign(pki: Path, leaf: Leaf, node: str, address: str, life: datetime.timedelta) -> tuple[bytes, bytes]:
+def _sign(pki: Path, leaf: Leaf, node: str, address: str, life: dt.timedelta) -> tuple[bytes, bytes]:
     issuer = x509.load_pem_x509_certificate((pki / f"{leaf.authority}.crt").read_bytes())
     issuer_key = serialization.load_pem_private_key((pki / f"{leaf.authority}.key").read_bytes(), password=None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)  # noqa: S101  (made by make_authorities above)
@@ -166,16 +166,16 @@ def _sign(pki: Path, leaf: Leaf, node: str, address: str, life: datetime.timedel
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, life: datetime.timedelta
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, life: dt.timedelta
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - (2 * LEAF_LIFE if life < datetime.timedelta() else datetime.timedelta(minutes=5)))
+        .not_valid_before(now - (2 * LEAF_LIFE if life < dt.timedelta() else dt.timedelta(minutes=5)))
         .not_valid_after(now + life)
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import os
 import time
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from upgrade_guard.lab.manifests import StaticPod
 from upgrade_guard.lab.records import EXITED, RUNNING, Container, NodeRecord
 from upgrade_guard.lab.world import Object
 
-# A container that crashes lives this long, and kubelet waits at most that long before the next attempt. Shorter than the
-# real ten seconds to five minutes: a rehearsal has to show the crash loop within seconds.
+# A container that crashes lives this long, and kubelet waits at most that long before the next attempt. Shorter than
+# the real ten seconds to five minutes: a rehearsal has to show the crash loop within seconds.
 CRASH_AFTER = 0.2
 LONGEST_BACK_OFF = 1.0
 # What the lab's kubelet gives a static pod to end; the real one gives 30 seconds.
@@ -72,9 +71,9 @@ def observe(record: NodeRecord) -> None:
     for container in record.containers:
         if not container.runs:
             continue
-        if container.pid and not processes.alive(container.pid, container.begun):
-            end(container, 1)
-        elif container.crashes and time.time() - container.started > CRASH_AFTER:
+        died = bool(container.pid) and not processes.alive(container.pid, container.begun)
+        crashed = container.crashes and time.time() - container.started > CRASH_AFTER
+        if died or crashed:
             end(container, 1)
 
 
@@ -85,15 +84,14 @@ def may_restart(container: Container) -> bool:
 
 
 def _new(name: str, image: str, pod: str, namespace: str, pod_uid: str) -> Container:
-    sandbox = hashlib.sha256(f"{pod_uid}{secrets.token_hex(8)}".encode()).hexdigest()
     return Container(
-        id=secrets.token_hex(32),
+        id=os.urandom(32).hex(),
         name=name,
         image=image,
         pod=pod,
         namespace=namespace,
         pod_uid=pod_uid,
-        sandbox=sandbox,
+        sandbox=os.urandom(32).hex(),
         created=time.time(),
     )
 

@@ -56,7 +56,7 @@ def schedule(world: World) -> None:
             continue
         fitting = [node for node in nodes if _takes(node, pod)]
         if fitting:
-            count = {name: 0 for name in (node["metadata"]["name"] for node in fitting)}
+            count = {node["metadata"]["name"]: _reluctance(node, pod) for node in fitting}
             for other in world.kind("pods"):
                 name = other["spec"].get("nodeName")
                 if name in count:
@@ -113,7 +113,7 @@ def judge_budget(budget: Object, world: World) -> int:
         default=len(pods),
     )
     desired = spec["minAvailable"] if "minAvailable" in spec else expected - spec["maxUnavailable"]
-    allowed = max(healthy - desired, 0)
+    allowed = int(max(healthy - desired, 0))
     budget["status"] = {
         "currentHealthy": healthy,
         "desiredHealthy": desired,
@@ -145,7 +145,7 @@ def mark_deleted(pod: Object, world: World) -> None:
 
 def tolerates(tolerations: Iterable[Object], node: Object) -> bool:
     """May a pod with these tolerations be put on the node, as far as taints say?"""
-    taints = node["spec"].get("taints", ())
+    taints = [taint for taint in node["spec"].get("taints", ()) if taint["effect"] != "PreferNoSchedule"]
     return all(any(_tolerates_one(one, taint) for one in tolerations) for taint in taints)
 
 
@@ -168,6 +168,13 @@ def _takes(node: Object, pod: Object) -> bool:
     if not objects.is_ready(node) and not any(_tolerates_one(one, NOT_READY) for one in tolerations):
         return False
     return tolerates(tolerations, node)
+
+
+def _reluctance(node: Object, pod: Object) -> int:
+    """A taint with the effect PreferNoSchedule counts more than any spreading."""
+    tolerations = pod["spec"].get("tolerations", ())
+    soft = [taint for taint in node["spec"].get("taints", ()) if taint["effect"] == "PreferNoSchedule"]
+    return 0 if all(any(_tolerates_one(one, taint) for one in tolerations) for taint in soft) else 10_000
 
 
 def _owned(workload: Object, world: World) -> list[Object]:

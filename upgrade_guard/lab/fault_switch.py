@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import sys
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from upgrade_guard.lab.simulation import Simulation, opened
 
 __all__ = ["Fault", "named", "stop_watchers", "switch_off", "switch_on"]
 
-EXPIRED = datetime.timedelta(days=-1)
+EXPIRED = dt.timedelta(days=-1)
 
 
 def switch_on(directory: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What kubeadm writes besides manifests: certificates, kubelet's files, its copy of etcd's data, config maps, addons."""
+"""What kubeadm writes besides manifests: certificates, kubelet's files, a copy of etcd's data, ConfigMaps, addons."""
 
 from __future__ import annotations
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from upgrade_guard.lab import faults, objects, releases
-from upgrade_guard.lab.programs.entry import Failure, Place, Words, say
+from upgrade_guard.lab.programs.entry import Failure, Place, say
 from upgrade_guard.lab.simulation import Simulation, opened
 from upgrade_guard.lab.world import World
 
-STACK = "To see the stack trace of this error execute with --v=5 or higher"
+STACK = releases.STACK
 LINE = "_" * 69
 # The tables have a row for each node from this minor on (kubernetes#123578).
 TABLE_WITH_NODES = 30
@@ -43,7 +41,8 @@ def _tables(lab: Simulation, world: World, current: str, target: str, own: str) 
     with_nodes = releases.minor(own) >= TABLE_WITH_NODES
     nodes = [(node["metadata"]["name"], node["status"]["nodeInfo"]["kubeletVersion"]) for node in world.kind("nodes")]
     say(
-        "Components that must be upgraded manually after you have upgraded the control plane with 'kubeadm upgrade apply':"
+        "Components that must be upgraded manually after you have upgraded the control plane with "
+        "'kubeadm upgrade apply':"
     )
     if with_nodes:
         kubelets = [("kubelet", name, version, target) for name, version in nodes]
@@ -70,8 +69,8 @@ def _tables(lab: Simulation, world: World, current: str, target: str, own: str) 
         say(f"Note: Before you can perform this upgrade, you have to update kubeadm to {target}.\n")
     say(
         f"{LINE}\n\n\nThe table below shows the current state of component configs as understood by this version of "
-        'kubeadm.\nConfigs that have a "yes" mark in the "MANUAL UPGRADE REQUIRED" column require manual config upgrade '
-        "or\nresetting to kubeadm defaults before a successful upgrade can be performed. The version to manually\n"
+        'kubeadm.\nConfigs that have a "yes" mark in the "MANUAL UPGRADE REQUIRED" column require manual config '
+        "upgrade or\nresetting to kubeadm defaults before a successful upgrade can be performed. The version to manually\n"
         'upgrade to is denoted in the "PREFERRED VERSION" column.\n'
     )
     say("API GROUP                 CURRENT VERSION   PREFERRED VERSION   MANUAL UPGRADE REQUIRED")
@@ -129,8 +128,8 @@ def refuse(check: str, message: str, ignored: frozenset[str]) -> None:
         say(f"\t[WARNING {check}]: {message}")
         return
     raise Failure(
-        f"[upgrade/health] FATAL: [preflight] Some fatal errors occurred:\n\t[ERROR {check}]: {message}\n[preflight] If "
-        "you know what you are doing, you can make a check non-fatal with `--ignore-preflight-errors=...`\n" + STACK
+        f"[upgrade/health] FATAL: [preflight] Some fatal errors occurred:\n\t[ERROR {check}]: {message}\n[preflight] "
+        "If you know what you are doing, you can make a check non-fatal with `--ignore-preflight-errors=...`\n" + STACK
     )
 
 
@@ -140,11 +139,13 @@ def enforce_skew(world: World, current: str, target: str, own: str) -> None:
     reasons = []
     if wanted[1] > now[1] + 1:
         reasons.append(
-            f'Specified version to upgrade to "{target}" is too high; kubeadm can upgrade only 1 minor version at a time'
+            f'Specified version to upgrade to "{target}" is too high; '
+            "kubeadm can upgrade only 1 minor version at a time"
         )
     if wanted[1] < now[1]:
         reasons.append(
-            f'Specified version to upgrade to "{target}" is too low; kubeadm can downgrade only 1 minor version at a time'
+            f'Specified version to upgrade to "{target}" is too low; '
+            "kubeadm can downgrade only 1 minor version at a time"
         )
     if wanted[1] > mine[1]:
         reasons.append(
@@ -175,18 +176,3 @@ def tag_of(lab: Simulation, name: str, component: str) -> str:
     """The image tag of a control plane's component."""
     container = lab.records[name].static(component)
     return container.image.rsplit(":", 1)[1] if container else ""
-
-
-def ignored_checks(given: Words) -> frozenset[str]:
-    """The names in --ignore-preflight-errors; kubeadm compares them without regard to case."""
-    listed = given.values.get("--ignore-preflight-errors", ())
-    return frozenset(name.strip().lower() for one in listed for name in one.split(",") if name.strip())
-
-
-def check_kubeconfig(given: Words) -> None:
-    """--kubeconfig has to name a file."""
-    path = given.value("--kubeconfig")
-    if path and not Path(path).exists():
-        raise Failure(
-            f'couldn\'t create a Kubernetes client from file "{path}": stat {path}: no such file or directory'
-        )

@@ -94,8 +94,8 @@ def node(place: Place, own: str, ignored: frozenset[str]) -> int:
         target = kubeadm_plan.cluster_version(kubeadm_plan.reached(lab))
     if releases.minor(own) < releases.minor(target):
         raise Failure(
-            f"error: error execution phase preflight: this version of kubeadm only supports deploying clusters with the "
-            f"control plane version <= {own}. Current version: {target}\n{kubeadm_plan.STACK}"
+            "error: error execution phase preflight: this version of kubeadm only supports deploying clusters with "
+            f"the control plane version <= {own}. Current version: {target}\n{kubeadm_plan.STACK}"
         )
     if not settings.is_control_plane(place.node):
         say("[upgrade/preflight] Skipping prepull. Not a control plane node.")

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from upgrade_guard.lab import controllers
 from upgrade_guard.lab.kubectl_changes import set_unschedulable, world_of
-from upgrade_guard.lab.programs.entry import Failure, Place, Words, complain, say
+from upgrade_guard.lab.programs.entry import Failure, Words, complain, say
 from upgrade_guard.lab.simulation import Simulation
 from upgrade_guard.lab.world import Object, World
 
@@ -18,7 +18,7 @@ BETWEEN_LOOKS = 0.05
 MIRROR = "kubernetes.io/config.mirror"
 
 
-def drain(place: Place, given: Words, name: str, reach: Callable[[], AbstractContextManager[Simulation]]) -> int:
+def drain(given: Words, name: str, reach: Callable[[], AbstractContextManager[Simulation]]) -> int:
     """Cordon, then evict. Raises Failure with kubectl's words."""
     limit = _seconds(given.value("--timeout", default="0"))
     deadline = time.monotonic() + limit if limit else None

@@ -55,7 +55,7 @@ def why_broken(settings: LabSettings, record: NodeRecord) -> str:
 
 
 def static_pods(settings: LabSettings, name: str) -> dict[str, StaticPod]:
-    """The pods of the node's manifests/ by name: every file that does not start with a dot counts, the last one wins."""
+    """The pods of manifests/ by name: every file that does not start with a dot counts, and the last one wins."""
     directory = Layout.of(settings).kubernetes(name) / "manifests"
     if not directory.is_dir():
         return {}
@@ -119,7 +119,7 @@ def sync(
                 record.name,
                 settings.addresses[record.name],
                 control_plane=control_plane,
-                tainted=control_plane and bool(settings.workers),
+                taint=_taint(settings) if control_plane else "",
                 kubelet=record.kubelet.version,
             )
         )
@@ -133,6 +133,11 @@ def sync(
     _mirror(settings, record, world, node, answering)
     if not is_stale(record, world):
         _run_pods(settings, record, world, workload_is_broken=workload_is_broken)
+
+
+def _taint(settings: LabSettings) -> str:
+    """With fewer than two workers a drained node's pods have to find a place on the control plane."""
+    return ("", "PreferNoSchedule", "NoSchedule")[min(len(settings.workers), 2)]
 
 
 def _mirror(settings: LabSettings, record: NodeRecord, world: World, node: Object, answering: Sequence[str]) -> None:

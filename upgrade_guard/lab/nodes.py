@@ -10,7 +10,7 @@ from upgrade_guard.lab.layout import LabSettings, Layout
 
 DROP_IN = """# Note: This dropin only works with kubeadm and kubelet v1.11+
 [Service]
-Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig={kubernetes}/bootstrap-kubelet.conf --kubeconfig={kubernetes}/kubelet.conf"
+Environment="KUBELET_KUBECONFIG_ARGS=--kubeconfig={kubernetes}/kubelet.conf"
 Environment="KUBELET_CONFIG_ARGS=--config={kubelet}/config.yaml"
 EnvironmentFile=-{kubelet}/kubeadm-flags.env
 EnvironmentFile=-{etc}/default/kubelet

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-import secrets
+import os
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,11 +17,11 @@ LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 def suffix(length: int = 5) -> str:
     """The random end of a generated name."""
-    return "".join(secrets.choice(LETTERS) for _ in range(length))
+    return "".join(LETTERS[byte % len(LETTERS)] for byte in os.urandom(length))
 
 
-def node(name: str, address: str, *, control_plane: bool, tainted: bool, kubelet: str) -> Object:
-    """A node as kubelet registers it."""
+def node(name: str, address: str, *, control_plane: bool, taint: str, kubelet: str) -> Object:
+    """A node as kubelet registers it; `taint` is the effect of the control plane's taint, or ""."""
     labels = {
         "beta.kubernetes.io/arch": "amd64",
         "beta.kubernetes.io/os": "linux",
@@ -33,8 +33,8 @@ def node(name: str, address: str, *, control_plane: bool, tainted: bool, kubelet
     if control_plane:
         labels[CONTROL_PLANE] = ""
         labels["node.kubernetes.io/exclude-from-external-load-balancers"] = ""
-    if tainted:
-        spec["taints"] = [{"effect": "NoSchedule", "key": CONTROL_PLANE}]
+    if taint:
+        spec["taints"] = [{"effect": taint, "key": CONTROL_PLANE}]
     sizes = {"cpu": "2", "ephemeral-storage": "264212084Ki", "memory": "24684084Ki", "pods": "110"}
     return {
         "apiVersion": "v1",
@@ -66,7 +66,7 @@ def node(name: str, address: str, *, control_plane: bool, tainted: bool, kubelet
             "nodeInfo": {
                 "architecture": "amd64",
                 "containerRuntimeVersion": releases.CONTAINER_RUNTIME,
-                "kernelVersion": platform.release(),
+                "kernelVersion": os.uname().release,
                 "kubeProxyVersion": kubelet,
                 "kubeletVersion": kubelet,
                 "operatingSystem": "linux",
@@ -117,7 +117,7 @@ def workload(
     if tolerates_everything:
         tolerations.append({"operator": "Exists"})
     if tolerates_control_plane:
-        tolerations.append({"effect": "NoSchedule", "key": CONTROL_PLANE})
+        tolerations.append({"key": CONTROL_PLANE, "operator": "Exists"})
     spec: Object = {
         "selector": {"matchLabels": dict(labels)},
         "template": {
@@ -169,8 +169,6 @@ def owner_of(controller: Object) -> Object:
 
 def template_hash(controller: Object) -> str:
     """What tells one generation of a workload's pods from the next: it follows the image."""
-    import zlib
-
     images = ",".join(one["image"] for one in controller["spec"]["template"]["spec"]["containers"])
     return f"{zlib.crc32(images.encode()):08x}"
 

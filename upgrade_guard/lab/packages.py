@@ -18,7 +18,7 @@ def make_repositories(settings: LabSettings) -> None:
     for series in range(max(here - 1, releases.OLDEST), min(here + 2, releases.NEWEST) + 1):
         patches = {*releases.PATCHES, *([releases.numbers(settings.from_version)[2]] if series == here else [])}
         versions = [f"1.{series}.{patch}-1.1" for patch in sorted(patches)]
-        index = {name: versions for name in releases.KUBERNETES_PACKAGES}
+        index = dict.fromkeys(releases.KUBERNETES_PACKAGES, versions)
         write_json(layout.repository / f"v1.{series}" / INDEX, index)
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -36,7 +37,7 @@ def start(argv: Sequence[str], log: Path) -> tuple[int, int]:
 
 def _inherited() -> list[int]:
     """What would live on in the child: a lock that flock(1) took for our caller must not be held by etcd for ever."""
-    descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
+    descriptors = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
     found = []
     for descriptor in descriptors:
         try:
@@ -74,10 +75,8 @@ def alive(pid: int, since: int) -> bool:
     """Is it still the process that we started?"""
     if pid <= 0:
         return False
-    try:
+    with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)  # collects it when it is a child of ours that has ended
-    except ChildProcessError:
-        pass
     return since != 0 and begun(pid) == since
 
 
@@ -96,7 +95,5 @@ def stop(pid: int, since: int, grace: float) -> None:
 def send(pid: int, since: int, number: signal.Signals) -> None:
     """Send a signal to a process that is still ours."""
     if alive(pid, since):
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass

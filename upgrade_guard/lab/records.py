@@ -20,8 +20,8 @@ RUNNING, EXITED = "running", "exited"
 class Container:
     """One container on a node. `pid` is that of a real etcd, 0 for the others; `pod_uid` ties it to its pod.
 
-    `started` and `finished` are seconds since the epoch; `attempt` counts restarts; `begun` tells a process from a later
-    one with the same number.
+    `started` and `finished` are seconds since the epoch; `attempt` counts restarts; `begun` tells a process from a
+    later one with the same number.
     """
 
     id: str

@@ -1,12 +1,14 @@
-"""Which versions belong together: what each kubeadm wants of etcd, CoreDNS and pause (kubeadm's constants.go), as tables.
+"""Which versions belong together: what each kubeadm wants of etcd, CoreDNS and pause, as tables.
 
-The lab's etcd is always the same real binary; only the image's tag moves.
+From kubeadm's constants.go. The lab's etcd is always the same real binary; only the image's tag moves.
 """
 
 from __future__ import annotations
 
 import re
 
+# What kubeadm puts under every error.
+STACK = "To see the stack trace of this error execute with --v=5 or higher"
 REGISTRY = "registry.k8s.io"
 OLDEST, NEWEST = 26, 35
 ETCD = {

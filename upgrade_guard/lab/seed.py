@@ -70,7 +70,6 @@ def _objects(settings: LabSettings) -> list[Object]:
         ),
         objects.workload("Deployment", "shop", "shop", {"app": "shop"}, SHOP_IMAGE, replicas=3),
         objects.workload("Deployment", "shop", "ledger", {"app": "ledger"}, LEDGER_IMAGE, replicas=1),
-        objects.disruption_budget("shop", "shop", {"app": "shop"}, max_unavailable=1),
         objects.service("default", "kubernetes", "10.96.0.1", 443, None),
         objects.service("kube-system", "kube-dns", "10.96.0.10", 53, {"k8s-app": "kube-dns"}),
         objects.service("shop", "shop", "10.96.40.1", 80, {"app": "shop"}),

@@ -40,7 +40,7 @@ def python_paths() -> tuple[str, ...]:
 
 
 def choose_addresses(directory: Path, names: Sequence[str]) -> tuple[Mapping[str, str], Ports]:
-    """A loopback network of its own for each lab, where kubeadm's usual ports are free, so that labs stand side by side."""
+    """A loopback network for each lab where kubeadm's usual ports are free, so that labs can stand side by side."""
     ports = Ports()
     chance = random.Random(str(directory))  # noqa: S311  (the same directory gets the same network where it can)
     for _ in range(ATTEMPTS):
@@ -53,7 +53,7 @@ def choose_addresses(directory: Path, names: Sequence[str]) -> tuple[Mapping[str
         if all(_is_free(address, port) for address in addresses.values() for port in wanted):
             return addresses, ports
     raise UsageProblem(
-        f"the ports {ports.etcd_client} to {ports.etcd_metrics} and {ports.api_server} are taken on every loopback address",
+        f"ports {ports.etcd_client} to {ports.etcd_metrics} and {ports.api_server} are taken on every loopback address",
         hint="see who listens there: ss --listening --tcp --numeric --processes",
     )
 

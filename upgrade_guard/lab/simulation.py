@@ -69,7 +69,8 @@ class Simulation:
 
     def connect(self, first: str = "") -> None:
         """Find the API servers that answer; the first of them is the one that programs talk to."""
-        self.world, answering = None, []
+        self.world = None
+        answering: list[str] = []
         names = sorted(self.settings.control_planes, key=lambda name: name != first)
         for name in names:
             server = self.api_server(name)

@@ -6,8 +6,8 @@ Keys are /registry/<plural>/<namespace>/<name>, values JSON; `metadata.resourceV
 from __future__ import annotations
 
 import json
+import os
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,7 +75,7 @@ class World:
             self.load(start, f"/registry/{plural}0")
 
     def kind(self, plural: str, namespace: str = "") -> Iterator[Object]:
-        """Every object of a kind, in the order of its keys; what the caller adds or removes meanwhile does not matter."""
+        """Every object of a kind, in the order of its keys; the caller may add and remove objects meanwhile."""
         self.load_kind(plural)
         start = f"/registry/{plural}/" + (f"{namespace}/" if namespace else "")
         yield from [self._objects[key] for key in sorted(self._objects) if key.startswith(start)]
@@ -88,7 +88,7 @@ class World:
     def put(self, found: Object) -> Object:
         """Add an object, or replace the one of that name."""
         metadata = found["metadata"]
-        metadata.setdefault("uid", str(uuid.uuid4()))
+        metadata.setdefault("uid", _new_uid())
         metadata.setdefault("creationTimestamp", now_text())
         self.load_kind(plural_of(found["kind"]))
         self._objects[self._key(found)] = found
@@ -115,6 +115,11 @@ class World:
         plural, metadata = plural_of(found["kind"]), found["metadata"]
         namespace = "" if plural in CLUSTER_SCOPED else metadata.setdefault("namespace", "default")
         return key_of(plural, namespace, metadata["name"])
+
+
+def _new_uid() -> str:
+    text = os.urandom(16).hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def _text(found: Object) -> str:

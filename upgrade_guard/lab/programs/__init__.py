@@ -1,1 +1,1 @@
-"""The programs of a lab's nodes: kubeadm, kubectl, systemctl, apt-get and the others, as far as an upgrade needs them."""
+"""The programs of a lab's nodes: kubeadm, kubectl, systemctl, apt-get and others, as far as an upgrade needs them."""

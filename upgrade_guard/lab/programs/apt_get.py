@@ -28,7 +28,7 @@ def main(place: Place, words: list[str]) -> int:
         if verb == "update" and not rest:
             return _update(lab, lab.records[place.node])
         if verb == "install" and rest:
-            return _install(lab, lab.records[place.node], rest, given.switches)
+            return _install(lab.records[place.node], rest, given.switches)
     raise UnknownWords(" ".join(given.plain))
 
 
@@ -46,7 +46,7 @@ def _update(lab: Simulation, record: NodeRecord) -> int:
     return 0
 
 
-def _install(lab: Simulation, record: NodeRecord, wanted: list[str], switches: frozenset[str]) -> int:
+def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) -> int:
     say("Reading package lists...\nBuilding dependency tree...\nReading state information...")
     chosen = dict(_chosen(record, word) for word in sorted(wanted))
     changed = {name: row for name, row in chosen.items() if record.packages.get(name) != row[0]}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from upgrade_guard.lab import kubeadm_certificates, kubeadm_plan, kubeadm_upgrade, releases
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
+from pathlib import Path
+
+from upgrade_guard.lab import releases
+from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
 
 VALUES = ("-o", "--output", "--kubeconfig", "--ignore-preflight-errors", "--kubernetes-version")
@@ -14,22 +16,30 @@ def main(place: Place, words: list[str]) -> int:
     given = take_apart(words, values=VALUES, switches=("--yes", "-y"))
     own = releases.of_package(read_record(place.layout, place.node).packages["kubeadm"])
     output = given.value("-o", "--output")
-    kubeadm_plan.check_kubeconfig(given)
-    ignored = kubeadm_plan.ignored_checks(given)
+    _check_kubeconfig(given)
+    ignored = _ignored_checks(given)
     match given.plain:
         case ("version",) if output == "short":
             say(own)
         case ("version",) if not output:
             say(f'kubeadm version: &version.Info{{GitVersion:"{own}", Platform:"linux/amd64"}}')
         case ("upgrade", "plan", target):
+            from upgrade_guard.lab import kubeadm_plan  # late, here and below: `version` is asked often
+
             return kubeadm_plan.plan(place, _version(target), own, ignored)
         case ("upgrade", "apply", target):
             if not given.switches & {"--yes", "-y"}:
                 raise UnknownWords("upgrade apply without --yes: the lab's kubeadm asks no questions")
+            from upgrade_guard.lab import kubeadm_upgrade
+
             return kubeadm_upgrade.apply(place, _version(target), own, ignored)
         case ("upgrade", "node"):
+            from upgrade_guard.lab import kubeadm_upgrade
+
             return kubeadm_upgrade.node(place, own, ignored)
         case ("certs", "check-expiration"):
+            from upgrade_guard.lab import kubeadm_certificates
+
             return kubeadm_certificates.check(place, own, output)
         case ("config", "images", "list"):
             version = _version(given.value("--kubernetes-version", default=own))
@@ -43,7 +53,22 @@ def _version(text: str) -> str:
     try:
         numbers = releases.numbers(text)
     except ValueError as error:
-        raise Failure(f"{error}\n{kubeadm_plan.STACK}") from error
+        raise Failure(f"{error}\n{releases.STACK}") from error
     if not releases.OLDEST <= numbers[1] <= releases.NEWEST:
         raise Failure(f"the lab knows Kubernetes 1.{releases.OLDEST} to 1.{releases.NEWEST} only, not {text}")
     return "v" + text.removeprefix("v")
+
+
+def _ignored_checks(given: Words) -> frozenset[str]:
+    """The names in --ignore-preflight-errors; kubeadm compares them without regard to case."""
+    listed = given.values.get("--ignore-preflight-errors", ())
+    return frozenset(name.strip().lower() for one in listed for name in one.split(",") if name.strip())
+
+
+def _check_kubeconfig(given: Words) -> None:
+    """--kubeconfig has to name a file."""
+    path = given.value("--kubeconfig")
+    if path and not Path(path).exists():
+        raise Failure(
+            f'couldn\'t create a Kubernetes client from file "{path}": stat {path}: no such file or directory'
+        )

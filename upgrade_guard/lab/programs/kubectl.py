@@ -86,7 +86,7 @@ def main(place: Place, words: list[str]) -> int:
         case ("get", kinds, *names):
             return _get(place, given, kinds, names)
         case ("drain", node):
-            return kubectl_drain.drain(place, given, node, lambda: reached(place, given))
+            return kubectl_drain.drain(given, node, lambda: reached(place, given))
         case _:
             with reached(place, given) as lab:
                 return kubectl_changes.change(lab, given)
