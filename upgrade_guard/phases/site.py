@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+from upgrade_guard.checks.gather_node import read_etcd_manifest, read_if_there
 from upgrade_guard.checks.node_tools import NodeTools, bind
 from upgrade_guard.config import Config
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
@@ -17,8 +18,7 @@ from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs
 from upgrade_guard.phases.reach import LOCAL, Reach, host_part, reach_by
-from upgrade_guard.phases.whereabouts import this_machine_is
-from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
+from upgrade_guard.phases.whereabouts import names_of, this_machine_is
 from upgrade_guard.tools.etcd_tools import extract_etcd_tools
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
@@ -45,7 +45,8 @@ class Site:
         self.here = here
         self._reach = reach
         self._bound_nodes: dict[tuple[str, str], NodeTools] = {}
-        self._entrance_name: str | None = None
+        self._known_nodes: dict[tuple[str, str, str], NodeTools] = {}
+        self._entrance_names: frozenset[str] | None = None
         self._lock = threading.RLock()
         self._fetch_lock = threading.Lock()
 
@@ -80,10 +81,15 @@ class Site:
 
     def on(self, node: Node) -> NodeTools:
         """The tools of one node. Without an `address` of its own it is reached at its InternalIP over ssh."""
-        settings = self.settings(node.name)
-        if not settings.address:
-            settings = replace(settings, address=self._address_of(node))
-        return self._bound(node.name, settings)
+        # Kept: finding out which one is the entrance costs commands, and waits ask for a node every half second.
+        key = (node.name, node.internal_ip, node.role)
+        with self._lock:
+            if key not in self._known_nodes:
+                settings = self.settings(node.name)
+                if not settings.address:
+                    settings = replace(settings, address=self._address_of(node))
+                self._known_nodes[key] = self._bound(node.name, settings)
+            return self._known_nodes[key]
 
     def is_entrance(self, node: Node) -> bool:
         """Is this the control plane that `cluster.control_plane` reaches?"""
@@ -96,7 +102,7 @@ class Site:
             return True
         if entrance != LOCAL and host_part(entrance) in (node.internal_ip, node.name):
             return True
-        return self._name_in_manifest() == node.name
+        return node.name in self._names_of_entrance()
 
     def is_here(self, node: Node) -> bool:
         """Does upgrade-guard run on this very node? Then its disk is no place for the only copy of a backup."""
@@ -196,18 +202,18 @@ class Site:
             same = [name for name in named if this_machine_is(name, "", self.here)]
         return same[0] if len(same) == 1 else ""
 
-    def _name_in_manifest(self) -> str:
-        """kubeadm names the etcd member after its node, so the manifest there says which node we reached."""
-        if self._entrance_name is None:
-            bound = self.first_control_plane()
-            try:
-                manifest = parse_etcd_manifest(bound.files.read_text(f"{bound.settings.manifests_dir}/etcd.yaml"))
-            except HostUnreachable:
-                raise
-            except GuardError:
-                return ""  # moved away during a rollback, or an external etcd: asked again next time
-            self._entrance_name = manifest.name
-        return self._entrance_name
+    def _names_of_entrance(self) -> frozenset[str]:
+        """What the node that `cluster.control_plane` reaches calls itself: by its etcd member, else by its hostname.
+
+        kubeadm names the member after the node; while a rollback has moved the manifest away the hostname has to do.
+        """
+        with self._lock:
+            if self._entrance_names is None:
+                bound = self.first_control_plane()
+                text = read_if_there(bound.files, f"{bound.settings.manifests_dir}/etcd.yaml")
+                manifest, _ = read_etcd_manifest(text)
+                self._entrance_names = frozenset({manifest.name}) if manifest else names_of(bound.host)
+            return self._entrance_names
 
     def _local_directory(self, image: str) -> Path:
         return self.config.state_dir / "etcd" / image_tag(image)

@@ -30,3 +30,10 @@ def own_addresses(here: Host) -> frozenset[str]:
     except GuardError:
         return frozenset()
     return frozenset(result.stdout.split()) if result.ok else frozenset()
+
+
+def names_of(host: Host) -> frozenset[str]:
+    """What another machine calls itself, lower case, with and without its domain; nothing when it does not say."""
+    result = host.run(Command(("uname", "-n"), timeout=15))
+    name = result.stdout.strip().lower() if result.ok else ""
+    return frozenset({name, name.partition(".")[0]}) - {""}
