@@ -185,7 +185,8 @@ def lines(found: Standing, pasteable: Callable[[str], str]) -> RenderableType:
     card = Card(
         run,
         found.story.transitions,
-        now=(*_now(found), *(f"failed: {row.name}: {row.detail}" for row in found.failed)),
+        now=_now(found),
+        last=tuple(f"{row.name} {words.ENDED[row.outcome]}: {row.detail}" for row in found.failed),
         gate="" if run.state in words.ROLLBACK else gate,
         going_back=found.cost.text,
         next_command="" if found.holder else pasteable(found.next_command),
@@ -201,8 +202,8 @@ def _now(found: Standing) -> tuple[str, ...]:
             f"{row.name} was started and never concluded: resume looks at the cluster and decides"
             for row in found.under_way
         )
-    age = wiring.now
-    return tuple(f"{row.name} ({words.duration((age() - row.at).total_seconds())})" for row in found.under_way)
+    now = wiring.now()
+    return tuple(f"{row.name} ({words.duration((now - row.at).total_seconds())})" for row in found.under_way)
 
 
 def _who(found: Standing) -> str:

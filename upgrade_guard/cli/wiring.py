@@ -122,13 +122,20 @@ def drive(
     from upgrade_guard.ui.progress import Progress
 
     config = kept(config, run)
+    run = identified(journal, config, run.id)
     interruption = Interruption()
     clock = SystemClock(interruption)
     log = config.log_path(run.id)
     transcript = RunTranscript(journal.note, log, run.id)
     card = Card(run, journal.transitions(run.id))
     sites: list[Site] = []
-    progress = Progress(front.screen, card, clock.monotonic, lambda: going_back_text(sites[0], journal, run.id))
+    progress = Progress(
+        front.screen,
+        card,
+        clock.monotonic,
+        read_again=lambda: identified(journal, config, run.id),
+        going_back=lambda: going_back_text(sites[0], journal, run.id),
+    )
     asking = prompts(front, aside=progress.paused)
 
     def approve(subject: str, shown: str, step: str) -> ApprovalRecord:
@@ -158,6 +165,19 @@ def drive(
         transcript.close()
         if transcript.log_problem:
             front.screen.tell(f"The run's log is incomplete: {transcript.log_problem}", style="yellow")
+
+
+def identified(journal: Journal, config: Config, run_id: str) -> Run:
+    """The run as recorded, with the cluster's name and version once the inspection has found them."""
+    run = journal.run(run_id)
+    if run.from_version:
+        return run
+    facts = journal.facts(run_id)
+    if not facts.has("inspect/cluster"):
+        return run
+    found = facts.of("inspect/cluster")
+    journal.identify(run_id, cluster=config.cluster.name or found["name"], from_version=found["version"])
+    return journal.run(run_id)
 
 
 def run_answer(run: Run) -> dict[str, Any]:

@@ -19,11 +19,15 @@ _CHANGING = frozenset({State.CONTROL_PLANE_UPGRADED, State.NODES_UPGRADED, State
 
 @dataclass(frozen=True)
 class Card:
-    """Everything the card shows, gathered. `now` are lines about what runs; `gate` says if it is open, or why not."""
+    """Everything the card shows, gathered.
+
+    `now` are lines about what runs, `last` about what failed; `gate` says if it is open, or why not.
+    """
 
     run: Run
     transitions: tuple[Transition, ...] = ()
     now: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
     gate: str = ""
     going_back: str = ""
     next_command: str = ""
@@ -95,10 +99,9 @@ def render(card: Card) -> RenderableType:
 
 def lines_below(card: Card) -> tuple[tuple[str, str], ...]:
     """Label and text of each line under the stages; those with nothing to say are left out."""
-    first, *more = card.now or ("",)
     lines = [("State", f"{card.run.state.value}. {words.STANDING[card.run.state]}")]
-    lines += [("Now", first)] if first else []
-    lines += [("", line) for line in more]
+    for label, texts in (("Now", card.now), ("Last", card.last)):
+        lines += [(label if number == 0 else "", text) for number, text in enumerate(texts)]
     lines += [("Next", next_words(card.run))]
     lines += [("Gate", card.gate)] if card.gate else []
     lines += [("Back", card.going_back)] if card.going_back else []

@@ -9,6 +9,8 @@ from typing import TextIO
 
 from rich.console import Console
 
+WIDTH_OF_A_PIPE = 160
+
 
 class QuietPipeConsole(Console):
     """A console whose reader may leave: `upgrade-guard history | head` and a run whose terminal went away go on."""
@@ -65,7 +67,13 @@ def open_screen(
 
 
 def _console(stream: TextIO, *, color: bool) -> Console:
-    # soft_wrap is left off for tables; lines of the story are printed with their own folding.
+    terminal = hasattr(stream, "isatty") and stream.isatty()
     return QuietPipeConsole(
-        file=stream, markup=False, highlight=False, emoji=False, no_color=True if not color else None
+        file=stream,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        no_color=None if color else True,
+        # A pipe has no width: fold late, so that lines can be searched.
+        width=None if terminal or os.environ.get("COLUMNS") else WIDTH_OF_A_PIPE,
     )

@@ -36,17 +36,25 @@ class _Running:
 class Progress:
     """The engine's Watcher and a Transcript in one: it hears of steps and of the commands that they run.
 
-    `card` is where the run stands at the beginning; `going_back` is asked again whenever the run moves. Use it as a
-    context manager around the run. `paused` takes the live card away while a person is asked.
+    `card` is where the run stands at the beginning; `read_again` gives the run as recorded after each move,
+    `going_back` what a rollback would cost, asked before each phase. Use it as a context manager around the run.
+    `paused` takes the live card away while a person is asked.
     """
 
     def __init__(
-        self, screen: Screen, card: Card, monotonic: Callable[[], float], going_back: Callable[[], str] = str
+        self,
+        screen: Screen,
+        card: Card,
+        monotonic: Callable[[], float],
+        *,
+        read_again: Callable[[], Run] | None = None,
+        going_back: Callable[[], str] = str,
     ) -> None:
         self._screen = screen
         self._card = card
         self._monotonic = monotonic
         self._began = monotonic()
+        self._read_again = read_again
         self._going_back = going_back
         self._running: dict[str, _Running] = {}
         self._lock = threading.RLock()
@@ -118,7 +126,7 @@ class Progress:
     def moved(self, transition: Transition) -> None:
         """The run reached another state."""
         with self._lock:
-            run = replace(self._card.run, state=transition.to_state)
+            run = self._read_again() if self._read_again else replace(self._card.run, state=transition.to_state)
             history = (*self._card.transitions, transition)
         self._look(run=run, transitions=history)
         self._say(f"Reached: {transition.to_state.value}", style="bold")

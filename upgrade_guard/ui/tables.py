@@ -51,20 +51,33 @@ class Story:
 
 
 def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime) -> RenderableType:
-    """One line per run, newest first."""
+    """Two lines per run, newest first: what became of it, and its snapshot. They fit a terminal of 100 columns."""
     if not runs:
         return Text("No runs yet.")
-    table = _table("run", "cluster", "from", "to", "outcome", "began", "took", "snapshot")
-    for run, snapshots in runs:
+    rows = []
+    for run, _ in runs:
         took = words.duration(((run.finished_at or now) - run.started_at).total_seconds())
-        table.add_row(
-            *_cells(run.id, run.cluster or "-", run.from_version or "-", run.target),
-            Text(words.one_line(run.outcome or f"open: {run.state.value}"), style=outcome_style(run)),
-            words.moment(run.started_at),
-            took if run.finished_at else f"{took} so far",
-            *_cells(snapshots[-1].bundle if snapshots else "-"),
+        rows.append(
+            (
+                words.one_line(run.id),
+                words.one_line(run.outcome or f"open: {run.state.value}"),
+                words.one_line(f"{run.from_version or '?'} -> {run.target}"),
+                words.moment(run.started_at),
+                took if run.finished_at else f"{took} so far",
+                words.one_line(run.cluster or "-"),
+            )
         )
-    return table
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    lines = []
+    for row, (run, snapshots) in zip(rows, runs, strict=True):
+        line = Text("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        line.stylize(outcome_style(run), widths[0] + 2, widths[0] + 2 + len(row[1]))
+        lines.append(line)
+        if snapshots:
+            newest = snapshots[-1]
+            text = f"snapshot {newest.bundle}, {words.size(newest.size)}, revision {newest.revision}"
+            lines.append(Text(f"{'':{widths[0]}}  {words.one_line(text)}", style="dim"))
+    return Group(*lines)
 
 
 def outcome_style(run: Run) -> str:
@@ -81,9 +94,12 @@ def timeline(story: Story, *, verbose: bool = False) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
-    table.add_column(overflow="fold")
+    table.add_column()
     for at, _, kind, text, style in rows:
-        table.add_row(words.moment(at)[11:], kind, Text(words.one_line(text), style=style))
+        # A command line may be very long: all of it is for those who ask for more.
+        short = kind == "command" and not verbose
+        line = Text(words.one_line(text), style=style, overflow="ellipsis" if short else "fold", no_wrap=short)
+        table.add_row(words.moment(at)[11:], kind, line)
     return Group(_heading(story.run), Text(), table, *_warnings(story))
 
 
@@ -203,8 +219,9 @@ def preview(
     for phase in phases:
         lines.append(Text(words.one_line(phase.title), style="bold"))
         for step in phase.steps:
-            changes = "  [changes the node]" if step.changes_node else ""
-            lines.append(Text(f"  {words.one_line(step.name)}: {words.one_line(step.summary)}{changes}"))
+            mark = "*" if step.changes_node else " "
+            lines.append(Text(f"  {mark} {words.one_line(step.name)}: {words.one_line(step.summary)}"))
+    lines.append(Text("  (* changes a node: the gate stands before the first of these)", style="dim"))
     advised = [addon for addon in cluster.addons if addon.advice]
     if advised:
         lines.append(Text("Add-ons", style="bold"))
