@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import wraps
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from upgrade_guard.errors import CommandFailed, UnexpectedOutput
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.known_failures import hint_for
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 READ_TIMEOUT = 30.0  # seconds: looking at something on the node itself
 CHANGE_TIMEOUT = 120.0  # seconds: a small change there
@@ -97,6 +102,22 @@ def unexpected(program: str, text: str, why: str = "") -> UnexpectedOutput:
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     reason = f" ({why})" if why else ""
     return UnexpectedOutput(f"{program} printed something unexpected{reason}: {first[:_SHOWN] or 'nothing'}")
+
+
+def reads(program: str) -> Callable[[Callable[Concatenate[str, P], T]], Callable[Concatenate[str, P], T]]:
+    """Marks a parser of what `program` prints: a shape that it does not know becomes UnexpectedOutput."""
+
+    def mark(parser: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+        @wraps(parser)
+        def read(text: str, /, *more: P.args, **named: P.kwargs) -> T:
+            try:
+                return parser(text, *more, **named)
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as problem:
+                raise unexpected(program, text, f"{type(problem).__name__}: {problem}"[:120]) from problem
+
+        return read
+
+    return mark
 
 
 def parse_json(program: str, text: str) -> Any:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from upgrade_guard.tools.commands import parse_json, unexpected
+from upgrade_guard.tools.commands import parse_json, reads, unexpected
 
 _CONTAINER_NAME = "io.kubernetes.container.name"
 _POD_NAME = "io.kubernetes.pod.name"
@@ -28,34 +28,32 @@ class Container:
     namespace: str = ""
 
 
+@reads("crictl ps")
 def parse_crictl_containers(text: str) -> tuple[Container, ...]:
     """`crictl ps -o json`."""
-    rows = parse_json("crictl ps", text).get("containers")
-    if rows is None:
-        rows = []
-    try:
-        return tuple(
-            Container(
-                id=row["id"],
-                name=row["metadata"]["name"],
-                image=(row.get("image") or {}).get("userSpecifiedImage") or (row.get("image") or {}).get("image", ""),
-                running=row["state"] == "CONTAINER_RUNNING",
-                restarts=int(row["metadata"].get("attempt", 0)),
-                pod=(row.get("labels") or {}).get(_POD_NAME, ""),
-                namespace=(row.get("labels") or {}).get(_POD_NAMESPACE, ""),
-            )
-            for row in rows
+    rows = parse_json("crictl ps", text).get("containers") or []
+    return tuple(
+        Container(
+            id=row["id"],
+            name=row["metadata"]["name"],
+            image=(row.get("image") or {}).get("userSpecifiedImage") or (row.get("image") or {}).get("image", ""),
+            running=row["state"] == "CONTAINER_RUNNING",
+            restarts=int(row["metadata"].get("attempt", 0)),
+            pod=(row.get("labels") or {}).get(_POD_NAME, ""),
+            namespace=(row.get("labels") or {}).get(_POD_NAMESPACE, ""),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise unexpected("crictl ps", text) from problem
+        for row in rows
+    )
 
 
+@reads("crictl images")
 def parse_crictl_images(text: str) -> tuple[str, ...]:
     """`crictl images -o json`: every tag."""
     rows = parse_json("crictl images", text).get("images") or []
     return tuple(sorted({tag for row in rows for tag in row.get("repoTags") or ()}))
 
 
+@reads("ctr tasks ls")
 def parse_tasks(text: str) -> dict[str, str]:
     """`ctr tasks ls`: container to RUNNING, STOPPED, PAUSED…"""
     lines = text.splitlines()
@@ -65,6 +63,7 @@ def parse_tasks(text: str) -> dict[str, str]:
     return {row[0]: row[-1] for row in rows if len(row) >= 3}
 
 
+@reads("ctr containers ls")
 def parse_container_ids(text: str) -> tuple[str, ...]:
     """`ctr containers ls`: the first column."""
     lines = text.splitlines()
@@ -73,6 +72,7 @@ def parse_container_ids(text: str) -> tuple[str, ...]:
     return tuple(line.split()[0] for line in lines[1:] if line.strip())
 
 
+@reads("ctr containers info")
 def parse_containerd_container(text: str, *, running: bool) -> Container | None:
     """`ctr containers info`; None for what is no container of a pod (a sandbox, or not Kubernetes' own)."""
     document = parse_json("ctr containers info", text)

@@ -7,7 +7,7 @@ from typing import Any
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Result
 from upgrade_guard.model.etcd import Alarm, Member, MemberHash, MemberHealth, MemberStatus
-from upgrade_guard.tools.commands import failure, parse_json, run_checked, unexpected
+from upgrade_guard.tools.commands import failure, parse_json, reads, run_checked, unexpected
 
 # Flags and ETCDCTL_* variables for the same thing are fatal together, and a proxy variable would catch gRPC.
 CLEAN_ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "ETCDCTL_API=3")
@@ -64,7 +64,10 @@ class Etcdctl:
         return parse_endpoint_health(self._rows("health", cluster=cluster))
 
     def hashkv(self, revision: int, *, cluster: bool = False) -> tuple[MemberHash, ...]:
-        """The hash of all keys up to `revision` (0: the latest). Raises CommandFailed when it was compacted away."""
+        """The hash of all keys up to `revision` (0: the latest), of each member that answers.
+
+        Raises CommandFailed when nobody answers, or when that revision was compacted away.
+        """
         return parse_hashkv(self._rows("hashkv", f"--rev={revision}", cluster=cluster), revision)
 
     def alarms(self) -> tuple[Alarm, ...]:
@@ -73,8 +76,7 @@ class Etcdctl:
 
     def revision(self) -> int:
         """The cluster's revision now, by a linearizable read of a key that need not exist."""
-        text = self._run("get", _UNKNOWN_KEY, "--keys-only", "--write-out=json").stdout
-        return _header(parse_json("etcdctl get", text), text)["revision"]
+        return parse_revision(self._run("get", _UNKNOWN_KEY, "--keys-only", "--write-out=json").stdout)
 
     def snapshot_save(self, path: str, timeout: float = 600.0) -> None:
         """Save this endpoint's database to an absolute path on the host (0600; `path`.part while it is incomplete).
@@ -109,6 +111,7 @@ def parse_version(text: str) -> str:
     raise unexpected("etcdctl version", text)
 
 
+@reads("etcdctl member list")
 def parse_member_list(text: str) -> tuple[Member, ...]:
     """Members as etcdctl prints them; an unstarted one has neither name nor client URLs."""
     return tuple(
@@ -123,6 +126,7 @@ def parse_member_list(text: str) -> tuple[Member, ...]:
     )
 
 
+@reads("etcdctl endpoint status")
 def parse_endpoint_status(text: str) -> tuple[MemberStatus, ...]:
     """Members as etcdctl 3.4 to 3.7 print them; sizes in bytes. Raises UnexpectedOutput with the first line."""
     found = []
@@ -149,12 +153,14 @@ def parse_endpoint_status(text: str) -> tuple[MemberStatus, ...]:
     return tuple(found)
 
 
+@reads("etcdctl endpoint health")
 def parse_endpoint_health(text: str) -> tuple[MemberHealth, ...]:
     """Here the key is `endpoint`, elsewhere `Endpoint`."""
     rows = _list(parse_json("etcdctl endpoint health", text), text, "endpoint", "health")
     return tuple(MemberHealth(row["endpoint"], row["health"] is True, row.get("error", "")) for row in rows)
 
 
+@reads("etcdctl endpoint hashkv")
 def parse_hashkv(text: str, revision: int) -> tuple[MemberHash, ...]:
     """`revision` is the one that was asked for: before 3.6 the answer does not repeat it."""
     found = []
@@ -167,12 +173,19 @@ def parse_hashkv(text: str, revision: int) -> tuple[MemberHash, ...]:
     return tuple(found)
 
 
+@reads("etcdctl alarm list")
 def parse_alarms(text: str) -> tuple[Alarm, ...]:
     """Without an alarm the key is absent; a kind that is not known is shown as its number."""
     rows = parse_json("etcdctl alarm list", text).get("alarms") or []
     return tuple(
         Alarm(int(row.get("memberID", 0)), _ALARMS.get(row.get("alarm", 0), str(row.get("alarm", 0)))) for row in rows
     )
+
+
+@reads("etcdctl get")
+def parse_revision(text: str) -> int:
+    """The revision in the header of any answer."""
+    return _header(parse_json("etcdctl get", text), text)["revision"]
 
 
 def _header(answer: Any, text: str) -> dict[str, int]:

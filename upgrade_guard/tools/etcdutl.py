@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.etcd import SnapshotStatus
-from upgrade_guard.tools.commands import parse_json, run_checked, unexpected
+from upgrade_guard.tools.commands import parse_json, reads, run_checked
 from upgrade_guard.tools.etcdctl import CLEAN_ENVIRONMENT, parse_version
 
 FILE_TIMEOUT = 1800.0  # seconds: both read the whole database
@@ -63,15 +63,13 @@ class Etcdutl:
         run_checked(self._host, argv, timeout=timeout, changes=True)
 
 
+@reads("snapshot status")
 def parse_snapshot_status(text: str) -> SnapshotStatus:
     """`{"hash":…,"revision":…,"totalKey":…,"totalSize":…}`; 3.6 adds a version."""
     answer = parse_json("snapshot status", text)
-    try:
-        return SnapshotStatus(
-            hash=int(answer["hash"]),
-            revision=int(answer["revision"]),
-            total_keys=int(answer["totalKey"]),
-            total_size=int(answer["totalSize"]),
-        )
-    except (KeyError, TypeError, ValueError) as problem:
-        raise unexpected("snapshot status", text) from problem
+    return SnapshotStatus(
+        hash=int(answer["hash"]),
+        revision=int(answer["revision"]),
+        total_keys=int(answer["totalKey"]),
+        total_size=int(answer["totalSize"]),
+    )

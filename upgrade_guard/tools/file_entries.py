@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.errors import UnexpectedOutput
-from upgrade_guard.tools.commands import unexpected
+from upgrade_guard.tools.commands import reads, unexpected
 
 _FIELDS = 8
 _KINDS = {"f": "file", "d": "directory", "l": "link"}
@@ -30,6 +30,7 @@ class Entry:
     link: str = ""
 
 
+@reads("find")
 def parse_entries(text: str) -> tuple[Entry, ...]:
     """What `find -printf '%p\\0%y\\0%m\\0%U\\0%G\\0%s\\0%T@\\0%l\\0'` prints, sorted by path."""
     words = text.split("\0")[:-1]
@@ -38,13 +39,8 @@ def parse_entries(text: str) -> tuple[Entry, ...]:
     entries = []
     for start in range(0, len(words), _FIELDS):
         path, kind, mode, uid, gid, size, modified, link = words[start : start + _FIELDS]
-        try:
-            entry = Entry(
-                path, _KINDS.get(kind, "other"), int(mode, 8), int(uid), int(gid), int(size), float(modified), link
-            )
-        except ValueError as problem:
-            raise unexpected("find", " ".join(words[start : start + _FIELDS])) from problem
-        entries.append(entry)
+        numbers = (int(mode, 8), int(uid), int(gid), int(size), float(modified))
+        entries.append(Entry(path, _KINDS.get(kind, "other"), *numbers, link))
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from upgrade_guard.tools.commands import parse_json, unexpected
+from upgrade_guard.tools.commands import parse_json, reads, unexpected
 
 _ROW = re.compile(
     r"^(?P<name>[\w.-]+)\s+(?P<expires>[A-Z][a-z]{2} \d{2}, \d{4} \d{2}:\d{2} UTC)\s+(?P<left>\S+)\s+(?P<rest>.*)$"
@@ -26,6 +26,7 @@ class Certificate:
     is_authority: bool = False
 
 
+@reads("kubeadm certs check-expiration")
 def parse_certificates(text: str) -> tuple[Certificate, ...]:
     """Both forms. Raises UnexpectedOutput when there is not one certificate in it."""
     found = _from_json(text) if '"certificates"' in text else _from_table(text)
@@ -38,10 +39,7 @@ def _from_json(text: str) -> tuple[Certificate, ...]:
     document = parse_json("kubeadm certs check-expiration", text)
     rows = [(row, False) for row in document.get("certificates") or ()]
     rows += [(row, True) for row in document.get("certificateAuthorities") or ()]
-    try:
-        return tuple(_certificate(row, is_authority=is_authority) for row, is_authority in rows)
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise unexpected("kubeadm certs check-expiration", text) from problem
+    return tuple(_certificate(row, is_authority=is_authority) for row, is_authority in rows)
 
 
 def _certificate(row: dict[str, Any], *, is_authority: bool) -> Certificate:

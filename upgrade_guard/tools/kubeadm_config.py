@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from upgrade_guard.tools.commands import parse_json, unexpected
+from upgrade_guard.tools.commands import parse_json, reads, unexpected
 
 _COMPONENTS = {
     "apiServer": "kube-apiserver",
@@ -32,6 +32,7 @@ class KubeadmConfig:
     api_version: str = ""
 
 
+@reads("kubectl get configmap kubeadm-config")
 def parse_kubeadm_config(text: str) -> KubeadmConfig:
     """The ConfigMap as JSON with a ClusterConfiguration of v1beta2 to v1beta4 in it."""
     import yaml
@@ -39,9 +40,9 @@ def parse_kubeadm_config(text: str) -> KubeadmConfig:
     document = parse_json("kubectl get configmap kubeadm-config", text)
     try:
         configuration = yaml.safe_load(document["data"]["ClusterConfiguration"])
-        return _read(configuration)
-    except (yaml.YAMLError, RecursionError, KeyError, TypeError, ValueError, AttributeError) as problem:
+    except yaml.YAMLError as problem:
         raise unexpected("kubectl get configmap kubeadm-config", text, "no ClusterConfiguration") from problem
+    return _read(configuration)
 
 
 def _read(configuration: dict[str, Any]) -> KubeadmConfig:

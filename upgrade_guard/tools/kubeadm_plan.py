@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from upgrade_guard.tools.commands import unexpected
+from upgrade_guard.tools.commands import reads, unexpected
 
 _UPDATE_FIRST = re.compile(r"you have to update kubeadm to (\S+?)\.?\s*$", re.MULTILINE)
 _HEADER = re.compile(r"^COMPONENT\s+(NODE\s+)?CURRENT\s+TARGET\s*$")
@@ -39,6 +39,7 @@ class UpgradePlan:
         return bool(self.update_kubeadm_to)
 
 
+@reads("kubeadm upgrade plan")
 def parse_upgrade_plan(text: str) -> UpgradePlan:
     """The tables of kubeadm 1.24 to 1.35. Raises UnexpectedOutput when it is no plan at all."""
     if "[upgrade" not in text:

@@ -10,7 +10,7 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.version import Version
-from upgrade_guard.tools.commands import failure, parse_json, run_checked, unexpected
+from upgrade_guard.tools.commands import failure, parse_json, reads, run_checked
 from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config
 from upgrade_guard.tools.kubectl_extensions import (
     ApiService,
@@ -162,13 +162,11 @@ class Kubectl:
         return run_checked(self._host, argv, timeout=timeout, changes=True, stdin=stdin)
 
 
+@reads("kubectl get --raw /version")
 def parse_server_version(text: str) -> Version:
     """The `gitVersion` of /version; a vendor's `+suffix` is left out."""
     document = parse_json("kubectl get --raw /version", text)
-    try:
-        return Version.parse(str(document["gitVersion"]).partition("+")[0])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise unexpected("kubectl get --raw /version", text) from problem
+    return Version.parse(str(document["gitVersion"]).partition("+")[0])
 
 
 def _list_of(objects: Sequence[Mapping[str, Any]]) -> bytes:

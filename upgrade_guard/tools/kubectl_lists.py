@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from upgrade_guard.tools.commands import parse_json, unexpected
+from upgrade_guard.tools.commands import parse_json, reads, unexpected
 
 T = TypeVar("T")
 
@@ -21,10 +21,7 @@ def items(program: str, text: str) -> list[dict[str, Any]]:
 
 def rows(program: str, text: str, make: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
     """One value for each object. Raises UnexpectedOutput when an object lacks what every object of its kind has."""
-    try:
-        return tuple(make(one) for one in items(program, text))
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise unexpected(program, text, f"{type(problem).__name__} {problem}") from problem
+    return reads(program)(lambda whole: tuple(make(one) for one in items(program, whole)))(text)
 
 
 def condition(one: dict[str, Any], kind: str) -> dict[str, Any]:
