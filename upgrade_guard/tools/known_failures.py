@@ -135,7 +135,7 @@ KNOWN_FAILURES = (
     KnownFailure(
         "no-apt",
         r"(apt-get|apt-cache|apt-mark|dpkg-query): not found",
-        "Only nodes with Debian packages (apt) can be upgraded; see docs/explanation for what is planned.",
+        "Upgrade this node by hand: only nodes with apt (Debian, Ubuntu) are supported.",
         "upgrade-guard",
     ),
     KnownFailure(

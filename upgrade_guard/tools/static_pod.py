@@ -10,7 +10,7 @@ from typing import Any
 
 from upgrade_guard.errors import UnexpectedOutput
 
-_LARGEST = 1024 * 1024  # bytes; real ones have four kilobytes
+_LARGEST = 256 * 1024  # bytes; real ones have four kilobytes
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _document(text: str) -> dict[str, Any]:
     import yaml
 
     if len(text) > _LARGEST:
-        raise UnexpectedOutput("the manifest is larger than 1 MiB")
+        raise UnexpectedOutput("the manifest is larger than 256 KiB")
     try:
         # Not the faster loader of libyaml: deeply nested text ends the whole process there.
         document = yaml.safe_load(text)

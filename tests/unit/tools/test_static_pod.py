@@ -114,8 +114,8 @@ def test_paths_are_those_on_the_node() -> None:
         (manifest("--config-file=/etc/etcd.yaml"), "takes its settings from /etc/etcd.yaml"),
         (manifest("--data-dir=default.etcd"), "not an absolute path"),
         (manifest("--data-dir=/var/lib/../../etc"), "not an absolute path"),
-        ("spec: " + "[" * 100_000, "not YAML"),
-        ("x" * (1024 * 1024 + 1), "larger than 1 MiB"),
+        ("spec: " + "[" * 2_000, "not YAML"),
+        ("x" * (256 * 1024 + 1), "larger than 256 KiB"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
