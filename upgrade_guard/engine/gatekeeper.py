@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from upgrade_guard.engine.equipment import Equipment
 from upgrade_guard.engine.gate import closed_because
@@ -41,7 +42,9 @@ class Gatekeeper:
 
     def judge(self) -> Evidence:
         """Judge the gate now and return the evidence for which it is open. Raises GateClosed."""
-        evidence = self._equipment.workflow.evidence(self._equipment.journal.facts(self._run_id))
+        evidence = self._held_against_the_journal(
+            self._equipment.workflow.evidence(self._equipment.journal.facts(self._run_id))
+        )
         reasons = closed_because(evidence)
         self._equipment.tell(lambda watcher: watcher.gate_judged(reasons))
         if reasons:
@@ -49,3 +52,23 @@ class Gatekeeper:
             raise self._closed
         self._passed = True
         return evidence
+
+    def _held_against_the_journal(self, evidence: Evidence) -> Evidence:
+        """What the workflow gathered, less what the journal has no row for, plus what was done to its rows."""
+        journal = self._equipment.journal
+        snapshots = journal.snapshots(self._run_id)
+        proofs = [
+            proof
+            for proof in journal.proofs(self._run_id)
+            if snapshots and proof.ok and proof.snapshot_sha256 == snapshots[-1].snapshot_sha256
+        ]
+        copies = {
+            copy.target for copy in journal.copies(self._run_id) if snapshots and copy.bundle == snapshots[-1].bundle
+        }
+        return replace(
+            evidence,
+            snapshot_taken=evidence.snapshot_taken and bool(snapshots),
+            proof_succeeded=evidence.proof_succeeded and bool(proofs),
+            copies_read_back=min(evidence.copies_read_back, len(copies)),
+            problems=(*evidence.problems, *journal.edited(self._run_id)),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from upgrade_guard.engine import answers
@@ -113,21 +114,36 @@ class Runner:
         return run
 
     def _reach_the_next_state(self, run: Run, gatekeeper: Gatekeeper) -> None:
-        phases = self._ahead(run)
         amending = Amending(self._equipment, run)
-        for phase in phases:
+
+        def walk(phase: Phase) -> None:
             amending.finish(phase)
             try:
                 Passage(self._equipment, run, phase, gatekeeper).walk()
             except StepsFailed as failed:
                 self._answer(run, phase, failed.problems, amending)
 
+        self._walk_all(run, walk)
+
+    def _walk_all(self, run: Run, walk: Callable[[Phase], None]) -> None:
+        """Walk phases until one carries the event; where none does, ask again with what they found."""
+        walked: tuple[str, ...] = ()
+        while True:
+            phases = self._ahead(run)
+            if names_of(phases) == walked:
+                raise RuntimeError(f"the workflow gives no way on from {run.state.value}")
+            for phase in phases:
+                walk(phase)
+            if phases[-1].event is not None:
+                return
+            walked = names_of(phases)
+
     def _ahead(self, run: Run) -> tuple[Phase, ...]:
         """What the workflow gives for this state, held against what the journal already knows of it."""
         facts = self._journal.facts(run.id)
         phases = self._workflow.ahead(run.state, facts)
-        if not phases or phases[-1].event is None or any(phase.event is not None for phase in phases[:-1]):
-            raise RuntimeError(f"the workflow must give phases for {run.state.value}, the last one with the only event")
+        if not phases or any(phase.event is not None for phase in phases[:-1]):
+            raise RuntimeError(f"the workflow must give phases for {run.state.value}, an event only with the last one")
         insist_on_plan(run, self._journal.steps(run.id), names_of(phases))
         return phases
 
@@ -194,7 +210,8 @@ class Runner:
             run = self._move(run, Event.ROLLBACK_BEGUN, reasons)
         why = self._why_rolled_back(run)
         self._tell(lambda watcher: watcher.rollback_begins(reasons or why))
-        for phase in self._ahead(run):
+
+        def walk(phase: Phase) -> None:
             try:
                 Passage(self._equipment, run, phase, None).walk()
             except StepsFailed as failed:
@@ -203,6 +220,8 @@ class Runner:
                     raise answers.as_it_is(failed.problems, run.state) from cause
                 self._move(run, Event.ROLLBACK_STOPPED, answers.reasons_of(failed.problems))
                 raise answers.rollback_failed(failed.problems, why) from cause
+
+        self._walk_all(run, walk)
         return self._journal.run(run.id)
 
     def _why_rolled_back(self, run: Run) -> tuple[str, ...]:

@@ -16,7 +16,11 @@ class Workflow(Protocol):
     """
 
     def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
-        """The phases from this state to the next one; the last of them carries the event. Asked after each move."""
+        """The phases from this state to the next one; the last of them carries the event. Asked after each move.
+
+        Where what lies ahead depends on what the first phases find out (a rollback chooses its path), it gives those
+        without an event, and is asked again once they are walked; then they are still among the answer.
+        """
 
     def evidence(self, facts: Facts) -> Evidence:
         """Everything the gate asks for, gathered now. May raise HostUnreachable."""

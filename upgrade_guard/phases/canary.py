@@ -12,6 +12,7 @@ from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.phases.looking import until
+from upgrade_guard.phases.node_work import answering_api
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.static_pod import command_flags
 
@@ -30,7 +31,7 @@ def canary(site: Site, cluster: Cluster, name: str) -> Step:
         return Done(passed[-1]) if passed else NotDone("no canary was seen to work yet")
 
     def act(facts: Facts) -> None:
-        kubectl = site.any_api(cluster)
+        kubectl = answering_api(site, cluster)
         objects = [
             *(pod(site, node, facts.run_id) for node in cluster.nodes),
             *service(site, cluster, facts.run_id),
@@ -75,7 +76,10 @@ def working(site: Site, cluster: Cluster) -> Seen:
         return NotDone(problem.message)
     for node in cluster.nodes:
         try:
-            site.on(node).kubectl.version_of_server_at(f"https://{address}:443")
+            tools = site.on(node)
+            tools.kubectl.version_of_server_at(
+                f"https://{address}:443", f"{tools.settings.kubernetes_dir}/kubelet.conf"
+            )
         except GuardError as problem:
             return NotDone(f"{node.name} does not reach the canary service: {problem.message}")
     return Done({"nodes": [node.name for node in cluster.nodes], "service": address})

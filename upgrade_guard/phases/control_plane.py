@@ -25,6 +25,6 @@ def control_plane(site: Site, cluster: Cluster, target: Version) -> Phase:
                 kubeadm_work.upgrade_control_plane_node(site, node, target, f"{prefix}/upgrade-node"),
             ]
         steps.append(node_work.settled(site, node, target, f"{prefix}/settled"))
-        steps += node_work.renew_kubelet(site, cluster, node, target, prefix, lane="")
-        steps.append(node_work.settled(site, node, target, f"{prefix}/settled-again"))
+        *renewal, uncordon = node_work.renew_kubelet(site, cluster, node, target, prefix, lane="")
+        steps += [*renewal, node_work.settled(site, node, target, f"{prefix}/settled-again"), uncordon]
     return Phase("control-plane", "Control plane", tuple(steps), event=Event.CONTROL_PLANE_CHANGED)

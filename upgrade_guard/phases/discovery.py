@@ -42,6 +42,18 @@ def read_nodes(site: Site) -> tuple[Node, ...]:
     return tuple(sorted(nodes, key=lambda node: (not node.is_control_plane, not site.is_entrance(node), node.name)))
 
 
+def read_control_planes(site: Site) -> tuple[Node, ...]:
+    """The control planes with their etcd manifests and no more: enough to find etcd's image."""
+    found = []
+    for row in site.first_control_plane().kubectl.nodes():
+        node = _from_row(row)
+        if node.is_control_plane:
+            tools = site.on(node)
+            text = read_if_there(tools.files, f"{tools.settings.manifests_dir}/etcd.yaml")
+            found.append(replace(node, etcd=read_etcd_manifest(text)[0]))
+    return tuple(found)
+
+
 def read_cluster(site: Site) -> Cluster:
     """The whole cluster. etcd's own facts are empty when none of its members answers: the checks then say why.
 

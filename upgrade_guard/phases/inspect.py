@@ -22,7 +22,7 @@ from upgrade_guard.phases.discovery import (
     answering_etcdctl,
     ensure_etcd_tools,
     read_cluster,
-    read_nodes,
+    read_control_planes,
     require_control_plane,
 )
 from upgrade_guard.phases.looking import observation
@@ -58,14 +58,14 @@ def etcd_tools(site: Site) -> Step:
     """
 
     def probe(_: Facts) -> Seen:
-        nodes = read_nodes(site)
+        nodes = read_control_planes(site)
         missing = [node.name for node in nodes if node.etcd is not None and not site.has_etcd_tools(node)]
         if missing:
             return NotDone(f"etcd's programs are not there yet for {', '.join(missing)}")
         return Done({"directories": {one.name: site.etcd_tools_directory(one) for one in nodes if one.etcd}})
 
     def act(_: Facts) -> None:
-        ensure_etcd_tools(site, read_nodes(site))
+        ensure_etcd_tools(site, read_control_planes(site))
 
     return Step("inspect/etcd-tools", "take etcd's own programs out of its image", probe, act, lasting=False)
 

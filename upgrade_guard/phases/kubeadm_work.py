@@ -122,9 +122,7 @@ def plan(site: Site, node: Node, target: Version, name: str) -> Step:
         kubeadm = tools.kubeadm.version()
         if kubeadm != target:
             return NotDone(f"kubeadm on {node.name} is {kubeadm}, and would print a misleading plan")
-        planned = parse_upgrade_plan(
-            tools.kubeadm.upgrade_plan(target, site.config.upgrade.ignore_preflight_errors)
-        )
+        planned = parse_upgrade_plan(tools.kubeadm.upgrade_plan(target, site.config.upgrade.ignore_preflight_errors))
         if planned.must_update_kubeadm:
             return NotDone(f"kubeadm says that it has to be updated to {planned.update_kubeadm_to} first")
         if planned.manual_configs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from upgrade_guard.errors import CommandFailed, HostUnreachable, StepFailed, UnexpectedOutput
+from upgrade_guard.errors import HostUnreachable, StepFailed
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 
@@ -41,17 +41,23 @@ def waiting(
     return Step(name, summary, probe=patiently(look), act=wait, lasting=lasting, lane=lane)
 
 
-def until(clock: Clock, timeout: float, look: Callable[[], Seen]) -> Seen:
-    """Look until Done or until `timeout` seconds have passed; what was seen last is returned.
+def until(clock: Clock, timeout: float, look: Callable[[], Seen], *, steady: float = 0.0) -> Seen:
+    """Look until Done, `steady` seconds long, or until `timeout` seconds have passed; what was seen last is returned.
 
     A component that restarts answers with errors for a while: a look that fails is one more "not yet".
     """
     deadline = clock.monotonic() + timeout
     patient = patiently(lambda _: look())
     nothing = Facts(run_id="")
+    done_since: float | None = None
     while True:
         seen = patient(nothing)
-        if isinstance(seen, Done) or clock.monotonic() >= deadline:
+        now = clock.monotonic()
+        if not isinstance(seen, Done):
+            done_since = None
+        elif done_since is None:
+            done_since = now
+        if (done_since is not None and now - done_since >= steady) or now >= deadline:
             return seen
         clock.pause(PACE)
 
@@ -64,7 +70,7 @@ def patiently(look: Callable[[Facts], Seen]) -> Callable[[Facts], Seen]:
             return look(facts)
         except HostUnreachable:
             raise
-        except (CommandFailed, UnexpectedOutput) as problem:
+        except StepFailed as problem:
             return NotDone(problem.message)
 
     return probe

@@ -8,6 +8,11 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.phases.looking import patiently, required, until
 from upgrade_guard.phases.packages import install
 from upgrade_guard.phases.site import Site
+from upgrade_guard.tools.kubectl import Kubectl
+
+STEADY = 6.0
+"""Seconds for which a control plane must stay well: a new kubelet restarts every static pod a few seconds after the
+node is Ready, and the API is away for three to four (measured)."""
 
 
 def renew_kubelet(
@@ -20,6 +25,18 @@ def renew_kubelet(
         restart_kubelet(site, cluster, node, target, f"{prefix}/kubelet-restart", lane),
         uncordon(site, cluster, node, f"{prefix}/uncordon", lane),
     )
+
+
+def answering_api(site: Site, cluster: Cluster) -> Kubectl:
+    """kubectl on a control plane whose API answers, waited for: static pods restart when their kubelet is renewed."""
+    found: list[Kubectl] = []
+
+    def look() -> Seen:
+        found.append(site.any_api(cluster))
+        return Done()
+
+    until(site.clock, site.config.upgrade.ready_timeout, look)
+    return found[-1] if found else site.any_api(cluster)
 
 
 def drain(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Step:
@@ -40,7 +57,7 @@ def drain(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Ste
         return Done()
 
     def act(_: Facts) -> None:
-        site.any_api(cluster).drain(node.name, timeout=site.config.upgrade.drain_timeout)
+        answering_api(site, cluster).drain(node.name, timeout=site.config.upgrade.drain_timeout)
 
     return Step(name, f"drain {node.name}", patiently(probe), act, changes_node=True, lane=lane)
 
@@ -89,7 +106,7 @@ def uncordon(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> 
         return Done({"cordoned_before": node.unschedulable})
 
     def act(_: Facts) -> None:
-        site.any_api(cluster).uncordon(node.name)
+        answering_api(site, cluster).uncordon(node.name)
 
     return Step(name, f"uncordon {node.name}", patiently(probe), act, changes_node=True, lane=lane)
 
@@ -115,11 +132,14 @@ def settled(site: Site, node: Node, target: Version, name: str) -> Step:
                 return NotDone(f"{component} on {node.name} is not Ready")
         return Done()
 
+    steady: list[bool] = []
+
     def probe(_: Facts) -> Seen:
-        return patiently(lambda _facts: look())(_)
+        return look() if steady else NotDone(f"the control plane of {node.name} was not seen to stay well yet")
 
     def act(_: Facts) -> None:
-        seen = until(site.clock, site.config.upgrade.ready_timeout, look)
+        seen = until(site.clock, site.config.upgrade.ready_timeout, look, steady=STEADY)
         required(seen, f"the control plane of {node.name} does not settle at {target}")
+        steady.append(True)
 
-    return Step(name, f"wait until the control plane of {node.name} works", probe, act, lasting=False)
+    return Step(name, f"wait until the control plane of {node.name} works", patiently(probe), act, lasting=False)

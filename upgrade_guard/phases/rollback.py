@@ -36,8 +36,9 @@ class Path(Enum):
 
 def rollback(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
     """What is still ahead of a rollback. The path is chosen first and journalled; then the engine asks again."""
+    choice = Phase("rollback-choose", "Choose the way back", (choose(site, cluster),))
     if not facts.has(CHOICE):
-        return (Phase("rollback-choose", "Choose the way back", (choose(site, cluster),)),)
+        return (choice,)
     path = Path(facts.of(CHOICE)["path"])
     ways = {Path.PACKAGES: packages_only, Path.FILES: files_and_packages, Path.WHOLE: whole}
     before = {node.name: Version.parse(node.kubelet_version) for node in cluster.nodes}
@@ -47,7 +48,7 @@ def rollback(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
         comparison(site, cluster, before, Version.parse(cluster.version), "rollback/verify"),
         event=Event.ROLLBACK_CONFIRMED,
     )
-    return (*ways[path](site, cluster, facts), confirm)
+    return (choice, *ways[path](site, cluster, facts), confirm)
 
 
 def choose(site: Site, cluster: Cluster) -> Step:
@@ -327,6 +328,7 @@ def fresh_kubelet(site: Site, node: Node, name: str, run_id: str) -> Step:
     def act(_: Facts) -> None:
         tools.systemctl.daemon_reload()
         tools.systemctl.restart(tools.settings.kubelet_unit)
+        tools.files.make_dir(tools.settings.work_dir)
         tools.files.write(note, b"")
 
     return Step(name, f"restart kubelet on {node.name}", probe, act, changes_node=True, lane=node.name)
@@ -351,7 +353,7 @@ def renew_watchers(site: Site, cluster: Cluster) -> Step:
         return Done({"renewed": list(renewed)})
 
     def act(_: Facts) -> None:
-        kubectl = site.any_api(cluster)
+        kubectl = node_work.answering_api(site, cluster)
         for selector in sorted({_selector(pod) for pod in _watchers(site, cluster)} - {""}):
             kubectl.delete_pods("kube-system", selector)
             renewed.append(selector)

@@ -103,9 +103,18 @@ class Kubectl:
         """The version of the API server that answers."""
         return parse_server_version(self._get("--raw", "/version"))
 
-    def version_of_server_at(self, url: str) -> Version:
-        """The version that answers at `url`, without credentials: shows that a service address works from this node."""
-        words = (f"--server={url}", "--insecure-skip-tls-verify=true", "--request-timeout=5s")
+    def version_of_server_at(self, url: str, kubeconfig: str) -> Version:
+        """The version that answers at `url`: shows that a service address works from this node.
+
+        `kubeconfig` is the kubelet's, which every node has: without credentials kubectl asks for a user name. The API
+        server's certificate is valid for `kubernetes`, whatever the address.
+        """
+        words = (
+            f"--kubeconfig={kubeconfig}",
+            f"--server={url}",
+            "--tls-server-name=kubernetes",
+            "--request-timeout=5s",
+        )
         argv = ("kubectl", *words, "get", "--raw", "/version")
         return parse_server_version(run_checked(self._host, argv, timeout=20.0).stdout)
 
