@@ -34,7 +34,8 @@ def gather(
     Raises HostUnreachable when a node cannot be reached: such a cluster cannot be upgraded as a whole.
     """
     questions = Questions()
-    looks = tuple(look_at_node(nodes[node.name], node, questions, clock, target) for node in cluster.nodes)
+    now = Version.parse(cluster.version)
+    looks = tuple(look_at_node(nodes[node.name], node, questions, clock, now, target) for node in cluster.nodes)
     if etcdctl is None:
         questions.cannot("etcd-members-healthy", "", "no member of etcd answers", "crictl ps --all --name etcd")
     return Gathered(

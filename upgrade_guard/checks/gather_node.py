@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from upgrade_guard.checks.control_plane_files import critical_paths
 from upgrade_guard.checks.gathered import ControlPlaneLook, NodeLook, Room, StaticPodFile
 from upgrade_guard.checks.node_tools import NodeTools
-from upgrade_guard.checks.packages import PACKAGES
+from upgrade_guard.checks.packages import PACKAGES, points_elsewhere
 from upgrade_guard.checks.questions import Questions
 from upgrade_guard.errors import CommandFailed, UnexpectedOutput
 from upgrade_guard.model.clock import Clock
@@ -23,19 +23,22 @@ from upgrade_guard.tools.static_pod import parse_static_pod
 KUBELET_ENVIRONMENT_FILES = ("/default/kubelet", "/sysconfig/kubelet")
 
 
-def look_at_node(tools: NodeTools, node: Node, questions: Questions, clock: Clock, target: Version) -> NodeLook:
-    """Everything that the checks ask of one node. Raises HostUnreachable."""
+def look_at_node(
+    tools: NodeTools, node: Node, questions: Questions, clock: Clock, now: Version, target: Version
+) -> NodeLook:
+    """Everything that the checks ask of one node on the way from `now` to `target`. Raises HostUnreachable."""
     files, settings, name = tools.files, tools.settings, node.name
-    installed = read_installed(tools)
+    source = read_if_there(files, settings.package_source)
     needs_cgroups = (target.major, target.minor) >= (1, 35)  # nobody asks before
     return NodeLook(
         name=name,
         role=node.role,
-        installed=installed,
-        holds=questions.ask("packages-held", name, tools.apt.holds, ()) if installed else (),
-        available=_available(tools, installed or {}, questions),
+        # Packages and holds were read with the cluster a moment ago; on many nodes each command counts.
+        installed=node.packages or None,
+        holds=node.holds,
+        available={} if points_elsewhere(source, now, target) else _available(tools, node.packages, questions),
         package_source=settings.package_source,
-        package_source_text=read_if_there(files, settings.package_source),
+        package_source_text=source,
         kubelet_flags=_kubelet_flags(tools),
         cgroup_type=_cgroup_type(files, name, questions) if needs_cgroups else "",
         kubelet_config=(read_if_there(files, f"{settings.kubelet_dir}/config.yaml") or "") if needs_cgroups else "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
-from upgrade_guard.checks.gathered import Gathered, NodeLook
+from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.apt import package_version, point_source_at
@@ -36,7 +36,7 @@ def package_source_known(gathered: Gathered, target: Version) -> tuple[Finding, 
                     node.name,
                 )
             )
-        elif target.series != now.series and not _points_somewhere_else(node, now, target):
+        elif target.series != now.series and not points_elsewhere(node.package_source_text, now, target):
             findings.append(
                 warning(
                     name,
@@ -62,13 +62,13 @@ def packages_available(gathered: Gathered, target: Version) -> tuple[Finding, ..
             continue  # package-source-known says so
         wanted = [package for package in PACKAGES if package in node.installed]
         absent = [package for package in wanted if package_version(node.available.get(package, ()), target) is None]
-        if not absent:
-            findings.append(ok(name, f"{node.name}: {target} can be had for {listed(wanted)}", node.name))
-        elif _points_somewhere_else(node, now, target):
+        if points_elsewhere(node.package_source_text, now, target):
             # pkgs.k8s.io has one repository per minor: the new one cannot be seen before the source names it.
             findings.append(
                 ok(name, f"{node.name}: will be seen once the package source names {target.series}", node.name)
             )
+        elif not absent:
+            findings.append(ok(name, f"{node.name}: {target} can be had for {listed(wanted)}", node.name))
         else:
             findings.append(
                 blocking(
@@ -126,6 +126,6 @@ def packages_match_running(gathered: Gathered, _: Version) -> tuple[Finding, ...
     return tuple(findings)
 
 
-def _points_somewhere_else(node: NodeLook, now: Version, target: Version) -> bool:
-    text = node.package_source_text or ""
-    return point_source_at(text, now, target) != text
+def points_elsewhere(source: str | None, now: Version, target: Version) -> bool:
+    """Does the package source name the repository of `now`, so that it will be pointed at the one of `target`?"""
+    return source is not None and point_source_at(source, now, target) != source
