@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
 
 def instant_text(value: datetime) -> str:
     """Aware time as UTC text of one width: `2024-05-01T01:02:03.000004Z`. Raises ValueError for a naive one."""
@@ -21,7 +23,7 @@ def instant(text: str) -> datetime:
 
 def json_text(value: Any) -> str:
     """One spelling for one value: sorted keys, no spaces, ASCII. Raises TypeError or ValueError for other values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def plain_text(value: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +27,32 @@ from upgrade_guard.journal.chain import GENESIS, HISTORY, TABLES
 from upgrade_guard.model.run import State
 
 
-@pytest.fixture
-def told(path: Path, journal: Journal) -> Path:
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A journal with rows in every table: run-1 has rows 1 to 14, run-2 15 to 18, run-1 once more 19 and 20."""
+    path = tmp_path_factory.mktemp("story") / "journal.sqlite"
+    with Journal.open(path) as journal:
+        tell(journal)
+    return path
+
+
+@pytest.fixture
+def told(story: Path, path: Path) -> Path:
+    path.parent.mkdir(mode=0o700)
+    shutil.copy(story, path)
+    return path
+
+
+@pytest.fixture
+def journal(path: Path, request: pytest.FixtureRequest) -> Iterator[Journal]:
+    """The story where a test asks for it, else an empty one."""
+    if "told" in request.fixturenames:
+        request.getfixturevalue("told")
+    with Journal.open(path) as opened:
+        yield opened
+
+
+def tell(journal: Journal) -> None:
     begun(journal)
     done(journal, "a", node(), snapshot(), proof(), copy(), move=moved(State.INSPECTED))
     journal.note(command())
@@ -39,7 +64,6 @@ def told(path: Path, journal: Journal) -> Path:
     done(journal, "a", run_id="run-2")
     journal.note(command("run-2"))
     done(journal, "c")
-    return path
 
 
 def test_every_table_has_rows_and_all_of_it_holds(told: Path, journal: Journal) -> None:

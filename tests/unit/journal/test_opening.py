@@ -29,14 +29,15 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_it_is_private(path: Path, journal: Journal) -> None:
-    begun(journal)
-    assert mode(path.parent) == 0o700
-    assert {file.name: mode(file) for file in path.parent.iterdir()} == {
-        "journal.sqlite": 0o600,
-        "journal.sqlite-wal": 0o600,
-        "journal.sqlite-shm": 0o600,
-    }
+def test_it_is_private(path: Path) -> None:
+    with Journal.open(path) as journal:
+        begun(journal)
+        assert mode(path.parent) == 0o700
+        assert {file.name: mode(file) for file in path.parent.iterdir()} == {
+            "journal.sqlite": 0o600,
+            "journal.sqlite-wal": 0o600,
+            "journal.sqlite-shm": 0o600,
+        }
 
 
 def test_rights_that_others_were_given_are_taken_away(path: Path) -> None:
