@@ -63,7 +63,7 @@ package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models
-	$(BIN)/python migrations/new_revision.py "$(MESSAGE)"
+	$(BIN)/python -m upgrade_guard.migrations "$(MESSAGE)"
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
