@@ -54,7 +54,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class GoingBack:
-    """What a rollback would cost now: revisions lost (None: unknown) and seconds (None: nothing to restore)."""
+    """What a rollback would cost now: revisions lost (None: unknown) and seconds (None: no restore)."""
 
     revisions: int | None
     seconds: float | None

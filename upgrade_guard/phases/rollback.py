@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum
 
 from upgrade_guard.errors import GuardError
@@ -11,15 +9,13 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.run import Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases import etcd_restore, node_work, packages
+from upgrade_guard.phases import etcd_restore, failed_state, node_work, old_control_plane, packages
 from upgrade_guard.phases.kubeadm_work import refuse_unfinished
-from upgrade_guard.phases.looking import observation, waiting
-from upgrade_guard.phases.nodes import archive_of, put_worker_back
+from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.quiesce import quiesce
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups
 from upgrade_guard.phases.verify import comparison
-from upgrade_guard.tools.kubectl import PodRow
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.node_archive import read_one
 
@@ -144,6 +140,7 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
     run_id = facts.run_id
     width = len(planes)
     return (
+        failed_state.keep(site, cluster),
         *quiesce(site, cluster, run_id),
         *etcd_restore.restore(site, cluster, run_id),
         Phase(
@@ -163,15 +160,24 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
             "rollback-start",
             "Start the old control plane",
             tuple(
-                step for node in planes for step in (files_back(site, node, manifests=True), start_kubelet(site, node))
+                step
+                for node in planes
+                for step in (files_back(site, node, manifests=True), old_control_plane.start_kubelet(site, node))
             ),
             at_once=width,
         ),
         Phase(
-            "rollback-wait", "Wait for the old control plane", (etcd_agrees(site, cluster), api_ready(site, cluster))
+            "rollback-wait",
+            "Wait for the old control plane",
+            (old_control_plane.etcd_agrees(site, cluster), old_control_plane.api_ready(site, cluster)),
         ),
-        Phase("rollback-nodes", "Every node", every_node(site, cluster, facts), at_once=max(1, len(cluster.nodes))),
-        Phase("rollback-watchers", "Renew what watches the API", (renew_watchers(site, cluster),)),
+        Phase(
+            "rollback-nodes",
+            "Every node",
+            old_control_plane.every_node(site, cluster, facts),
+            at_once=max(1, len(cluster.nodes)),
+        ),
+        Phase("rollback-watchers", "Renew what watches the API", (old_control_plane.renew_watchers(site, cluster),)),
     )
 
 
@@ -207,168 +213,3 @@ def files_back(site: Site, node: Node, *, manifests: bool) -> Step:
         changes_node=True,
         lane=node.name,
     )
-
-
-def start_kubelet(site: Site, node: Node) -> Step:
-    """daemon-reload, because the unit came back with the package, then start; it starts the static pods."""
-    tools = site.on(node)
-    unit = tools.settings.kubelet_unit
-
-    def probe(_: Facts) -> Seen:
-        return Done() if tools.systemctl.is_active(unit) else NotDone(f"kubelet on {node.name} is not running")
-
-    def act(_: Facts) -> None:
-        tools.systemctl.daemon_reload()
-        tools.systemctl.start(unit)
-
-    return Step(
-        f"rollback/{node.name}/start-kubelet",
-        f"start kubelet on {node.name}",
-        probe,
-        act,
-        changes_node=True,
-        lane=node.name,
-    )
-
-
-def etcd_agrees(site: Site, cluster: Cluster) -> Step:
-    """Every member healthy, and all of one mind: equal HashKV at one revision."""
-    planes = cluster.control_planes
-
-    def look(facts: Facts) -> Seen:
-        etcdctl = site.etcdctl(planes[0])
-        members = etcdctl.endpoint_status(cluster=True)
-        if len(members) != len(planes):
-            return NotDone(f"{len(members)} of {len(planes)} etcd members answer")
-        at = min(member.revision for member in members)
-        hashes = {(one.hash, one.compact_revision) for one in etcdctl.hashkv(at, cluster=True)}
-        if len(hashes) != 1:
-            return NotDone(f"the etcd members differ at revision {at}")
-        expected = bundle_of(site, facts).manifest.revision
-        if at < expected:
-            return NotDone(f"etcd is at revision {at}, below the snapshot's {expected}")
-        return Done({"revision": at})
-
-    return waiting(
-        "rollback/etcd-agrees",
-        "wait until every etcd member is healthy and equal",
-        look,
-        clock=site.clock,
-        timeout=site.config.upgrade.ready_timeout,
-        lasting=True,
-    )
-
-
-def api_ready(site: Site, cluster: Cluster) -> Step:
-    """Every control plane's API server ready, and the old version."""
-
-    def look(_: Facts) -> Seen:
-        for node in cluster.control_planes:
-            kubectl = site.on(node).kubectl
-            if not kubectl.ready():
-                return NotDone(f"the API server that {node.name} reaches is not ready")
-            served = kubectl.server_version()
-            if str(served) != cluster.version:
-                return NotDone(f"the API server that {node.name} reaches is {served}")
-        return Done()
-
-    return waiting(
-        "rollback/api-ready",
-        "wait until the API answers on the old version",
-        look,
-        clock=site.clock,
-        timeout=site.config.upgrade.ready_timeout,
-        lasting=True,
-    )
-
-
-def every_node(site: Site, cluster: Cluster, facts: Facts) -> tuple[Step, ...]:
-    """Touched workers back; kubelet restarted on the others too, since each holds revisions from the future.
-
-    A kubelet that was not restarted keeps phantom pods and may see nothing new (kubernetes#131115).
-    """
-    steps: list[Step] = []
-    for node in cluster.nodes:
-        before = Version.parse(node.kubelet_version)
-        prefix = f"rollback/{node.name}"
-        if not node.is_control_plane and archive_of(site, facts.run_id, node.name).with_suffix(".json").exists():
-            back = put_worker_back(site, cluster, node, facts.run_id)
-            steps += [replace(step, name=f"{prefix}/{step.name.rpartition('/')[2]}") for step in back[:2]]
-        steps += [
-            fresh_kubelet(site, node, f"{prefix}/kubelet-restart", facts.run_id),
-            waiting(
-                f"{prefix}/ready",
-                f"wait until {node.name} is Ready at {before}",
-                _ready(site, cluster, node, before),
-                clock=site.clock,
-                timeout=site.config.upgrade.ready_timeout,
-                lane=node.name,
-            ),
-            node_work.uncordon(site, cluster, node, f"{prefix}/uncordon", node.name),
-        ]
-    return tuple(steps)
-
-
-def _ready(site: Site, cluster: Cluster, node: Node, before: Version) -> Callable[[Facts], Seen]:
-    return lambda _facts: node_work.kubelet_at(site, cluster, node, before)
-
-
-def fresh_kubelet(site: Site, node: Node, name: str, run_id: str) -> Step:
-    """Restart kubelet once. Our own note says that it happened: a restart twice is harmless."""
-    tools = site.on(node)
-    note = f"{tools.settings.work_dir}/kubelet-restarted-{run_id}"
-
-    def probe(_: Facts) -> Seen:
-        if not tools.files.exists(note):
-            return NotDone(f"kubelet on {node.name} was not restarted since the restore")
-        if not tools.systemctl.is_active(tools.settings.kubelet_unit):
-            return NotDone(f"kubelet on {node.name} is not running")
-        return Done()
-
-    def act(_: Facts) -> None:
-        tools.systemctl.daemon_reload()
-        tools.systemctl.restart(tools.settings.kubelet_unit)
-        tools.files.make_dir(tools.settings.work_dir)
-        tools.files.write(note, b"")
-
-    return Step(name, f"restart kubelet on {node.name}", probe, act, changes_node=True, lane=node.name)
-
-
-def renew_watchers(site: Site, cluster: Cluster) -> Step:
-    """Recreate the pods of kube-system that watch the API, when the restored revision is below what they have seen.
-
-    Without a bumped revision kube-proxy and the CNI act on stale data for hours (kubernetes#107457); with it their
-    watches end by themselves and nothing has to be done (measured).
-    """
-    renewed: list[str] = []
-
-    def probe(facts: Facts) -> Seen:
-        if etcd_restore.settings(facts).bump is not None:
-            return Done({"bumped": etcd_restore.settings(facts).bump})
-        if not renewed:
-            return NotDone("the restored revision is lower than what watchers have seen")
-        waits = [pod.name for pod in _watchers(site, cluster) if not pod.ready]
-        if waits:
-            return NotDone(f"{len(waits)} pods of kube-system are not Ready, first {waits[0]}")
-        return Done({"renewed": list(renewed)})
-
-    def act(_: Facts) -> None:
-        kubectl = node_work.answering_api(site, cluster)
-        for selector in sorted({_selector(pod) for pod in _watchers(site, cluster)} - {""}):
-            kubectl.delete_pods("kube-system", selector)
-            renewed.append(selector)
-
-    return Step("rollback/watchers", "renew what watches the API", probe, act, changes_node=False)
-
-
-def _watchers(site: Site, cluster: Cluster) -> list[PodRow]:
-    pods = site.any_api(cluster).pods()
-    return [pod for pod in pods if pod.namespace == "kube-system" and not pod.mirror and not pod.deleted]
-
-
-def _selector(pod: PodRow) -> str:
-    """A label that names the workload of a pod of kube-system; "" when it has none of the usual ones."""
-    for key in ("k8s-app", "app.kubernetes.io/name", "app"):
-        if key in pod.labels:
-            return f"{key}={pod.labels[key]}"
-    return ""

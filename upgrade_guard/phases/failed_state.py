@@ -1,0 +1,75 @@
+"""What the failed upgrade left behind, kept before it is taken back: an operator will ask why.
+
+Nothing here may hold a rollback up: what cannot be had is noted and passed over.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from upgrade_guard.errors import GuardError
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.quiesce import COMPONENTS
+from upgrade_guard.phases.site import Site
+
+SNAPSHOT_TIMEOUT = 30.0
+"""Seconds for a last snapshot: the cluster is already failing, and every second of it is downtime."""
+
+
+def keep(site: Site, cluster: Cluster) -> Phase:
+    """Container logs of every control plane, and a last snapshot if etcd still answers."""
+    return Phase(
+        "rollback-evidence",
+        "Keep what failed",
+        tuple(keep_of(site, node) for node in cluster.control_planes),
+        at_once=len(cluster.control_planes),
+    )
+
+
+def directory(site: Site, run_id: str) -> Path:
+    """Where it is kept on this machine."""
+    return Path(site.config.state_dir) / "failed" / run_id
+
+
+def keep_of(site: Site, node: Node) -> Step:
+    """The same for one control plane."""
+    missing: list[str] = []
+    tried: list[bool] = []
+
+    def probe(facts: Facts) -> Seen:
+        if not tried:
+            return NotDone(f"nothing of {node.name} is kept yet")
+        kept = sorted(path.name for path in directory(site, facts.run_id).glob(f"{node.name}-*"))
+        return Done({"directory": str(directory(site, facts.run_id)), "kept": kept, "missing": list(missing)})
+
+    def act(facts: Facts) -> None:
+        place = directory(site, facts.run_id)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for attempt in (_logs, _snapshot):
+            try:
+                attempt(site, node, place, facts.run_id)
+            except GuardError as problem:
+                missing.append(problem.message)
+        tried.append(True)
+
+    return Step(f"rollback/{node.name}/evidence", f"keep the logs of {node.name}", probe, act, lane=node.name)
+
+
+def _logs(site: Site, node: Node, place: Path, _run_id: str) -> None:
+    containers = site.on(node).containers
+    for one in containers.all():
+        if one.name in COMPONENTS:
+            path = place / f"{node.name}-{one.name}-{one.id[:12]}.log"
+            path.touch(mode=0o600)
+            path.write_text(containers.logs(one.id))
+
+
+def _snapshot(site: Site, node: Node, place: Path, run_id: str) -> None:
+    tools = site.on(node)
+    there = f"{tools.settings.work_dir}/snapshots"
+    remote = f"{there}/{run_id}-failed.db"
+    tools.files.make_dir(there)
+    site.etcdctl(node).snapshot_save(remote, timeout=SNAPSHOT_TIMEOUT)
+    tools.files.fetch(remote, place / f"{node.name}-failed-state.db")
+    tools.files.remove_own(remote)
