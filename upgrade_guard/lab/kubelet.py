@@ -17,13 +17,15 @@ from upgrade_guard.lab.records import Container, NodeRecord
 from upgrade_guard.lab.world import Object, World, now_text
 
 BROKEN_WORKLOAD = "ledger"
+# Of a lab's pace: how long after its start a new kubelet restarts the static pods.
+LATE = 0.5
 
 
 def start(settings: LabSettings, record: NodeRecord) -> None:
     """`systemctl start kubelet`: the installed version runs from now on, and learns everything anew."""
     kubelet = record.kubelet
     kubelet.active, kubelet.registered, kubelet.seen = True, False, 0
-    kubelet.starts += 1
+    kubelet.started = time.time()
     kubelet.version = releases.of_package(record.packages["kubelet"])
     kubelet.broken = why_broken(settings, record)
     kubelet.silent_since = 0.0 if kubelet.works else kubelet.silent_since or time.time()
@@ -68,8 +70,12 @@ def sync_static_pods(settings: LabSettings, record: NodeRecord) -> None:
     if not record.kubelet.works:
         return
     wanted = static_pods(settings, record.name)
-    # A kubelet of another minor version starts every static pod anew, because its defaults changed (measured).
-    digests = {name: f"{pod.digest}-{releases.minor(record.kubelet.version)}" for name, pod in wanted.items()}
+    # A kubelet of another minor version starts every static pod anew, because its defaults changed; it does so only
+    # seconds after its node is ready again (both measured).
+    kubelet = record.kubelet
+    if not kubelet.pods_minor or time.time() - kubelet.started >= settings.pace * LATE:
+        kubelet.pods_minor = releases.minor(kubelet.version)
+    digests = {name: f"{pod.digest}-{kubelet.pods_minor}" for name, pod in wanted.items()}
     for container in record.containers:
         if container.static and container.runs and digests.get(container.name) != container.digest:
             containers.stop(container, containers.GRACE)

@@ -56,6 +56,7 @@ class Kubelet:
 
     `seen` is the highest revision that it has heard of: after a restore that went back in time it waits for a higher
     one (DOMAIN.md 1.5), until it is started anew. `silent_since` is when it last stopped posting its node's status.
+    `pods_minor` is the minor version by whose defaults the static pods run.
     """
 
     active: bool = False
@@ -64,7 +65,8 @@ class Kubelet:
     seen: int = 0
     registered: bool = False
     silent_since: float = 0.0
-    starts: int = 0
+    started: float = 0.0
+    pods_minor: int = 0
 
     @property
     def works(self) -> bool:
