@@ -76,7 +76,7 @@ def findings(site: Site, target: Version) -> tuple[Finding, ...]:
 
 
 def choices(site: Site) -> tuple[Choice, ...]:
-    """Newer versions that the package source of the first control plane shows, at most one minor ahead, newest first."""
+    """Newer versions in the package source of the first control plane, at most one minor ahead, newest first."""
     tools = site.first_control_plane()
     running = tools.kubectl.server_version()
     seen = {installed_version(text) for text in tools.apt.available("kubeadm")} - {None}
