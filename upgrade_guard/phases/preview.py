@@ -99,15 +99,26 @@ def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None) 
     if cluster is None or state in (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED):
         return GoingBack(0, 0.0, "nothing was changed; abort closes the run")
     if not control_plane_touched(cluster, facts):
-        return GoingBack(0, None, "only packages were changed; abort puts them back and loses nothing")
+        text = "only packages were changed; abort puts them back and loses nothing"
+        if state is State.PLANNED and facts.has("prove/snapshot"):
+            text += f"; from the next step on, going back means restoring etcd: {_restoring(facts)}"
+        return GoingBack(0, None, text)
     if not facts.has("snapshot/publish"):
         return GoingBack(None, None, "the snapshot of this run is not known")
     taken = int(facts.of("snapshot/publish")["revision"])
     now = _revision_now(site, cluster.control_planes)
     written = None if now is None else max(0, now - taken)
-    seconds = float(facts.of("prove/snapshot")["restore_seconds"]) + REST_SECONDS
+    seconds = _restore_seconds(facts)
     lost = "an unknown number of revisions" if written is None else f"{written} revisions"
     return GoingBack(written, seconds, f"{lost} written since the snapshot would be lost; about {_minutes(seconds)}")
+
+
+def _restore_seconds(facts: Facts) -> float:
+    return float(facts.of("prove/snapshot")["restore_seconds"]) + REST_SECONDS
+
+
+def _restoring(facts: Facts) -> str:
+    return f"about {_minutes(_restore_seconds(facts))}, and what was written since the snapshot is lost"
 
 
 def _minutes(seconds: float) -> str:
