@@ -61,16 +61,22 @@ def critical_paths(etcd: EtcdManifest) -> dict[str, str]:
 
 
 def data_dir_agrees(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
-    """kubeadm-config and the manifest name one data directory: kubeadm copies the one it believes in (kubeadm#3044)."""
+    """kubeadm-config and the manifest name one data directory: kubeadm copies the one it believes in (kubeadm#3044).
+
+    kubeadm-config is one for all nodes. Where `kubernetes_dir` puts a node's files below a root of their own, paths are
+    compared as they are below that root.
+    """
     name = "data-dir-agrees"
     config = gathered.api.kubeadm_config
     if config is None:
         return ()
     findings = []
+    # The node that kubeadm-config was written on lent it its own root; at most one root fits.
+    believed = min((_below(look.root, config.data_dir) for _, look in gathered.control_planes), key=len, default="")
     for node, look in gathered.control_planes:
         if look.etcd is None:
             continue
-        if config.data_dir and config.data_dir.rstrip("/") != look.etcd.data_dir.rstrip("/"):
+        if config.data_dir and _below(look.root, look.etcd.data_dir) != believed:
             findings.append(
                 blocking(
                     name,
@@ -82,6 +88,11 @@ def data_dir_agrees(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
         else:
             findings.append(ok(name, f"{node}: the data directory is {look.etcd.data_dir}", node))
     return tuple(findings)
+
+
+def _below(root: str, path: str) -> str:
+    """`/srv/cp1/var/lib/etcd` below `/srv/cp1` is `/var/lib/etcd`; a path elsewhere stays as it is."""
+    return (path[len(root) :] if root and path.startswith(f"{root}/") else path).rstrip("/")
 
 
 def manifests_clean(gathered: Gathered, _: Version) -> tuple[Finding, ...]:

@@ -18,6 +18,7 @@ from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
 from upgrade_guard.tools.files import Files
+from upgrade_guard.tools.kubeadm import DEFAULT_DIRECTORY
 from upgrade_guard.tools.static_pod import parse_static_pod
 
 KUBELET_ENVIRONMENT_FILES = ("/default/kubelet", "/sysconfig/kubelet")
@@ -69,6 +70,7 @@ def look_at_control_plane(tools: NodeTools, questions: Questions) -> ControlPlan
         tmp_room=questions.ask("disk-space-etcd", name, lambda: room(files, tmp), None),
         manifests_device=questions.ask("tmp-same-filesystem", name, lambda: files.device(manifests), None),
         tmp_device=tmp_device,
+        root=kubernetes_dir.removesuffix(DEFAULT_DIRECTORY) if kubernetes_dir.endswith(DEFAULT_DIRECTORY) else "",
     )
 
 

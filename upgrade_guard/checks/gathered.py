@@ -56,6 +56,7 @@ class ControlPlaneLook:
     tmp_room: Room | None = None
     manifests_device: int | None = None
     tmp_device: int | None = None  # None: there is no kubernetes_dir/tmp yet
+    root: str = ""  # where the node's file tree begins, when `kubernetes_dir` says that it is not "/"
 
 
 @dataclass(frozen=True)

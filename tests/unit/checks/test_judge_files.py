@@ -9,6 +9,7 @@ import pytest
 from unit.checks.healthy import (
     NOW,
     TARGET,
+    etcd_manifest,
     kubeadm_config,
     static_pods,
     with_api,
@@ -43,6 +44,19 @@ def with_extra(flag: str, value: str) -> Gathered:
     return with_api(kubeadm_config=kubeadm_config(extra_args={"kube-scheduler": {flag: value}}))
 
 
+def below_roots(**data_dirs: str) -> Gathered:
+    """Each control plane below a root of its own; kubeadm-config says what is true of the first."""
+    whole = with_api(kubeadm_config=kubeadm_config(data_dir="/srv/cp1/var/lib/etcd"))
+    looks = []
+    for look in whole.nodes:
+        if look.control_plane is not None:
+            root = f"/srv/{look.name}"
+            etcd = etcd_manifest(look.name, data_dir=data_dirs.get(look.name, f"{root}/var/lib/etcd"))
+            look = replace(look, control_plane=replace(look.control_plane, root=root, etcd=etcd))
+        looks.append(look)
+    return replace(whole, nodes=tuple(looks))
+
+
 CASES = [
     Case("certificates-valid", B, "expired: apiserver", with_certificate("apiserver", -1), where="cp2"),
     Case("certificates-valid", W, "apiserver (20 days)", with_certificate("apiserver", 20)),
@@ -73,6 +87,8 @@ CASES = [
     Case("manifests-match-config", W, "--v (becomes 4)", with_extra("v", "4")),
     Case("manifests-match-config", W, "--leader-elect=true (becomes false)", with_extra("leader-elect", "false")),
     Case("data-dir-agrees", B, "says /srv/etcd", with_api(kubeadm_config=kubeadm_config(data_dir="/srv/etcd"))),
+    Case("data-dir-agrees", B, "cp2: etcd uses /srv/cp2/data", below_roots(cp2="/srv/cp2/data"), where="cp2"),
+    Case("data-dir-agrees", B, "cp3: etcd uses /srv/cp1/var", below_roots(cp3="/srv/cp1/var/lib/etcd"), where="cp3"),
     Case("tmp-same-filesystem", B, "another file system", with_control_plane("cp2", tmp_device=9), where="cp2"),
 ]
 
@@ -82,6 +98,7 @@ GOOD = [
     Good("manifests-clean", with_file(StaticPodFile("kube-vip.yaml", "ghcr.io/kube-vip/kube-vip:v0.8.0"))),
     Good("manifests-match-config", with_extra("leader-elect", "true")),
     Good("data-dir-agrees", with_api(kubeadm_config=kubeadm_config(data_dir="/var/lib/etcd/"))),
+    Good("data-dir-agrees", below_roots()),
     Good("tmp-same-filesystem", with_control_plane("cp2", tmp_device=None)),
     Good("offsite-target-usable", with_machine(targets=(same_disk, good_target))),
 ]
