@@ -81,16 +81,18 @@ def stopped_without_rollback(run: Run, phase: Phase, problems: tuple[StepProblem
     )
 
 
-def gate_closed(closed: GateClosed, *, retake: bool) -> Refused:
-    """The gate stays closed; `retake`: the evidence was given up and a new snapshot can be had."""
-    if not retake:
+def gate_closed(closed: GateClosed, *, touched: bool) -> Refused:
+    """The gate stays closed; once the control plane was `touched` only a rollback leads back."""
+    if touched:
         return Refused(
             "The gate is closed, and the control plane has begun to change.",
             hint="Type `upgrade-guard rollback`; if the bundle is damaged, fetch its off-site copy first.",
             reasons=closed.reasons,
         )
     hint = "Type `upgrade-guard resume` to take a new snapshot."
-    if only_age(closed.evidence):
+    if closed.edited:
+        hint = "Type `upgrade-guard abort` and begin again: a run whose journal was edited is not gone on with."
+    elif only_age(closed.evidence):
         hint = "Type `upgrade-guard resume` to take a new snapshot, or begin again with a longer snapshot_max_age."
     return Refused(
         "The gate is closed: no node is changed without a proven snapshot.", hint=hint, reasons=closed.reasons

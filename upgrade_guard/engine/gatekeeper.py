@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 from upgrade_guard.engine.equipment import Equipment
 from upgrade_guard.engine.gate import closed_because
+from upgrade_guard.engine.held import held_against
 from upgrade_guard.model.evidence import Evidence
 
 
 class GateClosed(Exception):  # noqa: N818 - not an error of its own: the runner turns it into a retake or a refusal
-    """The gate was judged and is closed."""
+    """The gate was judged and is closed. `edited`: rows of this run were changed, which no new snapshot cures."""
 
-    def __init__(self, evidence: Evidence, reasons: tuple[str, ...]) -> None:
+    def __init__(self, evidence: Evidence, reasons: tuple[str, ...], *, edited: bool) -> None:
         super().__init__("; ".join(reasons))
         self.evidence = evidence
         self.reasons = reasons
+        self.edited = edited
 
 
 class Gatekeeper:
@@ -42,33 +43,16 @@ class Gatekeeper:
 
     def judge(self) -> Evidence:
         """Judge the gate now and return the evidence for which it is open. Raises GateClosed."""
-        evidence = self._held_against_the_journal(
-            self._equipment.workflow.evidence(self._equipment.journal.facts(self._run_id))
+        journal, run_id = self._equipment.journal, self._run_id
+        gathered = self._equipment.workflow.evidence(journal.facts(run_id))
+        edited = journal.edited(run_id)
+        evidence = held_against(
+            gathered, journal.snapshots(run_id), journal.proofs(run_id), journal.copies(run_id), edited
         )
         reasons = closed_because(evidence)
         self._equipment.tell(lambda watcher: watcher.gate_judged(reasons))
         if reasons:
-            self._closed = GateClosed(evidence, reasons)
+            self._closed = GateClosed(evidence, reasons, edited=bool(edited))
             raise self._closed
         self._passed = True
         return evidence
-
-    def _held_against_the_journal(self, evidence: Evidence) -> Evidence:
-        """What the workflow gathered, less what the journal has no row for, plus what was done to its rows."""
-        journal = self._equipment.journal
-        snapshots = journal.snapshots(self._run_id)
-        proofs = [
-            proof
-            for proof in journal.proofs(self._run_id)
-            if snapshots and proof.ok and proof.snapshot_sha256 == snapshots[-1].snapshot_sha256
-        ]
-        copies = {
-            copy.target for copy in journal.copies(self._run_id) if snapshots and copy.bundle == snapshots[-1].bundle
-        }
-        return replace(
-            evidence,
-            snapshot_taken=evidence.snapshot_taken and bool(snapshots),
-            proof_succeeded=evidence.proof_succeeded and bool(proofs),
-            copies_read_back=min(evidence.copies_read_back, len(copies)),
-            problems=(*evidence.problems, *journal.edited(self._run_id)),
-        )

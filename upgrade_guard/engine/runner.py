@@ -127,7 +127,7 @@ class Runner:
 
     def _walk_all(self, run: Run, walk: Callable[[Phase], None]) -> None:
         """Walk phases until one carries the event; where none does, ask again with what they found."""
-        walked: tuple[str, ...] = ()
+        walked: tuple[str, ...] | None = None
         while True:
             phases = self._ahead(run)
             if names_of(phases) == walked:
@@ -149,13 +149,13 @@ class Runner:
 
     def _turn_away(self, run: Run, closed: GateClosed) -> None:
         """Give the evidence up where a new snapshot can be had; return when nothing but its age was wrong."""
-        retake = closed.evidence.age_matters and Event.EVIDENCE_EXPIRED in allowed(run.state)
-        if retake:
+        touched = not closed.evidence.age_matters or Event.EVIDENCE_EXPIRED not in allowed(run.state)
+        if not touched and not closed.edited:
             self._give_evidence_up(run, closed.reasons)
             if only_age(closed.evidence) and not self._retaken:
                 self._retaken = True  # once in a process: a limit shorter than the taking would never end
                 return
-        raise answers.gate_closed(closed, retake=retake) from None
+        raise answers.gate_closed(closed, touched=touched) from None
 
     def _answer(self, run: Run, phase: Phase, problems: tuple[StepProblem, ...], amending: Amending) -> NoReturn:
         """Answer a failure: leave it, put a node back, ask, or take everything back."""

@@ -7,6 +7,7 @@ act is also a line in `acts`, in order: what was done twice shows there twice.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -72,7 +73,9 @@ class PaperCluster:
             self._mark(name).unlink(missing_ok=True)
 
     def set(self, name: str) -> None:
-        self._mark(name).write_text(json.dumps({"at": self.clock.now().isoformat(), "bundle": f"b{len(self.acts)}"}))
+        written = self.folder / f"unfinished-{threading.get_ident()}"
+        written.write_text(json.dumps({"at": self.clock.now().isoformat(), "bundle": f"b{len(self.acts)}"}))
+        written.replace(self._mark(name))  # whole or not at all: another lane may die meanwhile
 
     def read(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._mark(name).read_text())

@@ -11,7 +11,7 @@ from unit.engine.room import RUN, Room, raising
 
 from upgrade_guard.errors import Interrupted, JournalProblem, Refused, StepFailed, UsageProblem
 from upgrade_guard.model.run import Event, Outcome, State
-from upgrade_guard.model.step import Done, Phase
+from upgrade_guard.model.step import Done, Facts, Phase
 
 
 class Gone(list[str]):
@@ -146,11 +146,41 @@ def test_a_renamed_step_is_refused_with_the_version_that_knows_it(room: Room) ->
     assert room.cluster.acts == []
 
 
-def test_a_workflow_without_an_event_is_a_bug(room: Room) -> None:
+def test_a_workflow_that_never_gives_an_event_is_a_bug(room: Room) -> None:
     room.workflow.replaced[State.STARTED] = (Phase("inspect", "Inspect", (room.cluster.step("inspect/cluster"),)),)
     with pytest.raises(RuntimeError, match="started"):
         room.go_on()
-    assert room.journal.steps(RUN) == ()
+    assert room.acted("inspect/cluster") == 1
+
+
+def test_a_workflow_without_phases_is_a_bug(room: Room) -> None:
+    room.workflow.replaced[State.STARTED] = ()
+    with pytest.raises(RuntimeError, match="started"):
+        room.go_on()
+
+
+def test_an_event_in_the_middle_is_a_bug(room: Room) -> None:
+    middle = Phase("inspect", "Inspect", (), Event.CLUSTER_INSPECTED)
+    room.workflow.replaced[State.STARTED] = (middle, middle)
+    with pytest.raises(RuntimeError, match="only with the last"):
+        room.go_on()
+
+
+def test_what_lies_ahead_may_depend_on_what_is_found(room: Room) -> None:
+    choose = room.cluster.step("rollback/choose-path")
+    deep = room.cluster.step("rollback/deep")
+    chooses = Phase("choose", "Choose", (choose,))
+    inner = room.workflow.ahead
+
+    def ahead(state: State, facts: Facts) -> tuple[Phase, ...]:
+        if state is not State.STARTED:
+            return inner(state, facts)
+        rest = Phase("deep", "Deep", (deep,), Event.CLUSTER_INSPECTED)
+        return (chooses, rest) if facts.has(choose.name) else (chooses,)
+
+    room.workflow.ahead = ahead  # type: ignore[method-assign]
+    assert room.go_on().state is State.COMPLETED
+    assert room.acted("rollback/choose-path") == room.acted("rollback/deep") == 1
 
 
 def test_a_run_that_has_ended_is_not_gone_on_with(room: Room) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -147,25 +149,63 @@ def test_a_step_stands_when_the_gate_behind_it_cannot_be_judged(room: Room) -> N
     assert room.acted("plan/approve") == 1
 
 
-def test_the_database_alone_keeps_planned_shut(room: Room) -> None:
-    """Evidence that says yes against rows that say no: the trigger has the last word."""
-    silent = room.cluster.step("copies/nas")
-    room.workflow.replaced[State.VERIFIED] = (Phase("copies", "Copy", (silent,), Event.COPIES_READ_BACK),)
-    with pytest.raises(Refused):
+def too_lenient(room: Room) -> None:
+    """Evidence that says yes to a proof which the limit of the run says no to."""
+    room.workflow.evidence_differs = {"max_age": 10 * MAX_AGE}
+
+
+def test_the_database_alone_keeps_a_node_from_being_changed(room: Room) -> None:
+    too_lenient(room)
+    room.cluster.aftermath["copies/nas"] = lambda: age(room)
+    with pytest.raises(Refused, match="snapshot_max_age"):
         room.go_on()
+    assert room.notes.lines[-2:] == ["gate open", "gate open"]
     assert room.state is State.COPIED
     assert room.acted("packages/cp1/kubeadm") == 0
 
 
-def test_the_database_refuses_the_move_and_the_step_stands(room: Room) -> None:
-    silent = room.cluster.step("copies/nas")
-    room.workflow.replaced[State.VERIFIED] = (Phase("copies", "Copy", (silent,), Event.COPIES_READ_BACK),)
-    approve = room.cluster.step("plan/approve")
-    room.workflow.replaced[State.COPIED] = (Phase("plan", "Plan", (approve,), Event.PLAN_APPROVED),)
-    with pytest.raises(Refused):
+def test_the_database_alone_keeps_planned_shut_and_the_step_before_it_stands(room: Room) -> None:
+    too_lenient(room)
+    room.cluster.aftermath["plan/approve"] = lambda: age(room)
+    with pytest.raises(Refused, match="snapshot_max_age"):
         room.go_on()
     assert room.state is State.COPIED
     assert room.latest("plan/approve").outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "event", "reason"),
+    [
+        (State.INSPECTED, "snapshot/save", Event.SNAPSHOT_TAKEN, "no snapshot"),
+        (State.SNAPSHOTTED, "proof/restore", Event.SNAPSHOT_PROVEN, "not been proven"),
+        (State.VERIFIED, "copies/nas", Event.COPIES_READ_BACK, "0 of 1"),
+    ],
+)
+def test_what_nobody_wrote_down_does_not_count(room: Room, state: State, step: str, event: Event, reason: str) -> None:
+    """Steps that leave a result, for which the evidence says yes, but no record."""
+    room.workflow.replaced[state] = (Phase("silent", "Silent", (room.cluster.step(step),), event),)
+    with pytest.raises(Refused, match="gate is closed") as refused:
+        room.go_on()
+    assert any(reason in said for said in refused.value.reasons)
+    assert room.acted("packages/cp1/kubeadm") == 0
+
+
+def edit_the_proof(room: Room) -> None:
+    with closing(sqlite3.connect(room.folder / "state" / "journal.sqlite3")) as connection, connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("UPDATE proofs SET revision = 999")
+
+
+def test_an_edited_journal_is_never_gone_on_with(room: Room) -> None:
+    room.cluster.aftermath["copies/nas"] = lambda: edit_the_proof(room)
+    for _ in range(2):
+        with pytest.raises(Refused) as refused:
+            room.go_on()
+        assert refused.value.reasons
+        assert "upgrade-guard abort" in refused.value.hint
+    assert room.acted("packages/cp1/kubeadm") == 0
+    assert room.runner().abort(RUN).state is State.ABORTED
 
 
 @pytest.mark.parametrize("step", ["snapshot/files/cp1", "proof/restore", "copies/nas", "plan/approve"])
