@@ -7,6 +7,7 @@ from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.run import CopyRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.looking import observation
+from upgrade_guard.phases.reach import own_directory
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of
 from upgrade_guard.vault.bundle import Bundle
@@ -29,7 +30,8 @@ def copies(site: Site, cluster: Cluster) -> Phase:
 
 def target(site: Site, url: str) -> Target:
     """The off-site target that the configuration names."""
-    return open_target(url, ssh=site.config.ssh, transcript=site.transcript)
+    control_dir = own_directory(site.config.state_dir) / "ssh"
+    return open_target(url, ssh=site.config.ssh, transcript=site.transcript, control_dir=control_dir)
 
 
 def off_control_plane(site: Site, cluster: Cluster, url: str) -> tuple[bool, str]:

@@ -1,7 +1,7 @@
 """The cluster's own etcd programs, kept on its control planes and on this machine.
 
 At restore time etcd is stopped and its image may have been removed, and a proof must run the very version that wrote
-the data (DOMAIN.md 2.5): so they are taken out of the image beforehand.
+the data: so they are taken out of the image beforehand.
 """
 
 from __future__ import annotations

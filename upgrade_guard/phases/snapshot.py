@@ -205,8 +205,6 @@ def publish(site: Site, cluster: Cluster) -> Step:
     def act(facts: Facts) -> None:
         staging = site.vault.staging(facts.run_id)
         manifest = bundle_manifest(cluster, facts, staging)
-        for note in staging.glob("*.json"):
-            note.unlink()
         site.vault.publish(staging, manifest, name(facts))
 
     return Step("snapshot/publish", "publish the bundle", probe, act)
