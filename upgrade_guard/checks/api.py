@@ -49,7 +49,7 @@ def api_services_available(gathered: Gathered, _: Version) -> tuple[Finding, ...
 
 
 def webhooks_answer(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
-    """Every admission webhook that must answer has a pod behind its service: a dead one refuses new pods (F1)."""
+    """Every admission webhook that must answer has a pod behind its service: a dead one refuses new pods."""
     name = "webhooks-answer"
     services = {(service.namespace, service.name): service for service in gathered.api.services}
     findings = []

@@ -10,7 +10,7 @@ from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.version import Version
 
 WAL = 64_000_000
-"""Bytes that etcd preallocates for each write-ahead log file, also for a restored one (DOMAIN.md 1.3)."""
+"""Bytes that etcd preallocates for each write-ahead log file, also for a restored one."""
 
 MARGIN = 64 * 1024**2
 

@@ -1,4 +1,4 @@
-"""Is etcd well enough to be saved and upgraded? A snapshot of a sick member is a sick snapshot (DOMAIN.md 6)."""
+"""Is etcd well enough to be saved and upgraded? A snapshot of a sick member is a sick snapshot."""
 
 from __future__ import annotations
 

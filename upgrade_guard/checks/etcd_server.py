@@ -15,7 +15,7 @@ FIRST_SAFE_BEFORE_3_6 = Version(3, 5, 26)
 
 
 def version_sound(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
-    """The running etcd has no bug that a snapshot or this upgrade would trip over (DOMAIN.md 5, F14 and F15)."""
+    """The running etcd has no bug that a snapshot or this upgrade would trip over (etcd#19557, etcd#20967)."""
     name = "etcd-version-sound"
     findings = []
     for status in gathered.etcd.statuses:

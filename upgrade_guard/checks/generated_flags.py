@@ -99,7 +99,7 @@ GENERATED: Mapping[str, frozenset[str]] = {
     ),
 }
 
-# Values that kubeadm always writes; another one was edited in by hand (F10: bind-address, OIDC, admission plugins).
+# Values that kubeadm always writes; another one was edited in by hand (kubeadm#950, kubeadm#2157).
 FIXED: Mapping[str, Mapping[str, str]] = {
     "kube-apiserver": {"authorization-mode": "Node,RBAC", "enable-admission-plugins": "NodeRestriction"},
     "kube-controller-manager": {"bind-address": "127.0.0.1", "leader-elect": "true"},

@@ -32,7 +32,7 @@ CRI_OF_SOCKET = {
 
 
 def kubelet_flags_supported(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
-    """No flag that the target's kubelet does not know any more: it would not start (F16, F17)."""
+    """No flag that the target's kubelet does not know any more: it would not start (website#34755, kubeadm#3281)."""
     name = "kubelet-flags-supported"
     findings = []
     for node in gathered.nodes:
@@ -64,7 +64,7 @@ def flags_in(text: str) -> tuple[str, ...]:
 
 
 def runtime_supported(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
-    """The container runtime speaks the CRI that the target's kubelet asks for (F13)."""
+    """The container runtime speaks the CRI that the target's kubelet asks for (containerd#7799)."""
     name = "runtime-supported"
     findings = []
     for row in gathered.api.nodes:
@@ -96,7 +96,7 @@ def _release(text: str) -> tuple[int, int] | None:
 
 
 def cri_socket_agrees(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
-    """The node's annotation names the socket of the runtime that really runs: kubeadm believes the annotation (F20)."""
+    """The node's annotation names the socket of the runtime that really runs: kubeadm believes it (kubeadm#2364)."""
     name = "cri-socket-agrees"
     findings = []
     for row in gathered.api.nodes:

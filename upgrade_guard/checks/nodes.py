@@ -61,7 +61,7 @@ def nodes_schedulable(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
 
 
 def disruption_budgets_allow(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
-    """No disruption budget forbids every eviction: a drain would wait for ever (F24)."""
+    """No disruption budget forbids every eviction: a drain would wait for ever."""
     name = "disruption-budgets-allow"
     findings = []
     for budget in gathered.api.budgets:

@@ -1,4 +1,4 @@
-"""Is this upgrade one that Kubernetes supports? (version skew policy, DOMAIN.md 3.2)"""
+"""Is this upgrade one that Kubernetes supports? The rules are those of its version skew policy."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from unit.checks.healthy import TARGET, healthy
 
 from upgrade_guard.checks.catalogue import CHECKS, blocking, judge
 from upgrade_guard.checks.gathered import Gathered, Unanswered
+from upgrade_guard.checks.reference import reference_markdown
 from upgrade_guard.model.finding import Severity
 
 
@@ -56,3 +57,9 @@ def test_nothing_gathered_is_no_crash_and_no_praise_for_etcd() -> None:
     bare = Gathered(cluster=replace(healthy().cluster, addons=()), now=0.0)
     praised = {finding.check for finding in judge(bare, TARGET) if finding.severity is Severity.OK}
     assert not [name for name in praised if name.startswith("etcd-")]
+
+
+def test_the_reference_has_a_row_for_every_check() -> None:
+    rows = [line for line in reference_markdown().splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [check.name for check in CHECKS]
+    assert [row for row in rows if row.count("|") != 4] == []
