@@ -6,8 +6,8 @@ from upgrade_guard.errors import EvidenceLost, GuardError, Refused
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.run import CopyRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.etcd_programs import own_directory
 from upgrade_guard.phases.looking import observation
-from upgrade_guard.phases.reach import own_directory
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of
 from upgrade_guard.vault.bundle import Bundle
