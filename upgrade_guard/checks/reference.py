@@ -16,7 +16,7 @@ def reference_markdown() -> str:
             "# Checks",
             "",
             "Asked by `upgrade-guard check`, `plan` and at the beginning of every `run`.",
-            "One that *refuses* can end the run with exit code 3 before anything is changed; less of it may be a warning.",
+            "One that *refuses* can end the run with exit code 3 before anything is changed; less may be a warning.",
             "One that *warns* never stops a run.",
             "A question that could not be asked counts as badly as its check can.",
             "",
