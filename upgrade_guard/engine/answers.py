@@ -99,6 +99,16 @@ def gate_closed(closed: GateClosed, *, touched: bool) -> Refused:
     )
 
 
+def plan_changed(run: Run, gone: tuple[str, ...]) -> Refused:
+    """The plan of a run is frozen: a version that does not know a step that was started does not go on."""
+    version = f"upgrade-guard {run.tool_version}" if run.tool_version else "the version of upgrade-guard"
+    return Refused(
+        "The plan changed since this run began: steps of the journal are not known here.",
+        hint=f"Go on with {version}, which began this run: `upgrade-guard resume`.",
+        reasons=tuple(f"{name} was started while {run.state.value} and is not part of it now." for name in gone),
+    )
+
+
 def cannot_abort(run: Run, *, touched: bool) -> Refused:
     """Only a rollback leads back."""
     if run.state in FINAL:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from upgrade_guard.errors import Refused
 from upgrade_guard.model.run import Outcome, Run, State, StepRow
 from upgrade_guard.model.step import Phase
 
@@ -49,18 +48,11 @@ def names_of(phases: Iterable[Phase]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def insist_on_plan(run: Run, rows: Iterable[StepRow], known: Iterable[str]) -> None:
-    """Raise Refused when steps that were started in this state are no longer part of it: the plan is frozen."""
+def not_in_plan(run: Run, rows: Iterable[StepRow], known: Iterable[str]) -> tuple[str, ...]:
+    """Steps that were started in the run's state, stand in the journal, and are not among those known for it."""
     names = frozenset(known)
-    gone = tuple(
+    return tuple(
         row.name
         for row in latest_rows(rows).values()
         if row.state is run.state and row.outcome is not Outcome.VOIDED and row.name not in names
     )
-    if gone:
-        version = f"upgrade-guard {run.tool_version}" if run.tool_version else "the version of upgrade-guard"
-        raise Refused(
-            "The plan changed since this run began: steps of the journal are not known here.",
-            hint=f"Go on with {version}, which began this run: `upgrade-guard resume`.",
-            reasons=tuple(f"{name} was started while {run.state.value} and is not part of it now." for name in gone),
-        )

@@ -15,8 +15,8 @@ from upgrade_guard.engine.machine import FINAL, advance, allowed
 from upgrade_guard.engine.passage import Passage, StepProblem, StepsFailed
 from upgrade_guard.engine.record import (
     changed_a_node,
-    insist_on_plan,
     names_of,
+    not_in_plan,
     succeeded_since_inspection,
     under_way,
 )
@@ -67,7 +67,6 @@ class Runner:
         run = self._take_up(run_id)
         if run.state in FINAL:
             raise answers.ended(run)
-        self._give_up_aborting(run)
         gatekeeper = Gatekeeper(self._equipment, run.id)
         while run.state is not State.COMPLETED:
             if run.state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
@@ -144,8 +143,12 @@ class Runner:
         phases = self._workflow.ahead(run.state, facts)
         if not phases or any(phase.event is not None for phase in phases[:-1]):
             raise RuntimeError(f"the workflow must give phases for {run.state.value}, an event only with the last one")
-        insist_on_plan(run, self._journal.steps(run.id), names_of(phases))
-        return phases
+        gone = not_in_plan(run, self._journal.steps(run.id), names_of(phases))
+        if not gone:
+            return phases
+        if self._was_aborting(run, gone):
+            return self._ahead(run)
+        raise answers.plan_changed(run, gone)
 
     def _turn_away(self, run: Run, closed: GateClosed) -> None:
         """Give the evidence up where a new snapshot can be had; return when nothing but its age was wrong."""
@@ -188,15 +191,17 @@ class Runner:
             return
         self._move(run, Event.EVIDENCE_EXPIRED, reasons, names)
 
-    def _give_up_aborting(self, run: Run) -> None:
-        """An abort that was begun and is not gone on with put packages back: what they rested on is done again."""
-        if run.state is State.STARTED or Event.RUN_ABORTED not in allowed(run.state):
-            return
+    def _was_aborting(self, run: Run, gone: tuple[str, ...]) -> bool:
+        """Are these the steps of an abort that was begun? Then packages went back, and all since then is done again."""
+        if Event.RUN_ABORTED not in allowed(run.state):
+            return False
         rows = self._journal.steps(run.id)
         begun = under_way(rows, names_of(self._workflow.aborting(self._journal.facts(run.id))))
-        if begun:
-            names = tuple(dict.fromkeys((*succeeded_since_inspection(rows), *begun)))
-            self._journal.void(run.id, names, "The run was being closed and is gone on with instead.")
+        if not set(gone) <= set(begun):
+            return False
+        names = tuple(dict.fromkeys((*succeeded_since_inspection(rows), *begun)))
+        self._journal.void(run.id, names, "The run was being closed and is gone on with instead.")
+        return True
 
     def _take_everything_back(self, run: Run, reasons: tuple[str, ...]) -> NoReturn:
         """Roll back and raise RolledBack with the reasons of the failure."""

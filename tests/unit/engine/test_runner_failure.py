@@ -12,6 +12,7 @@ from unit.engine.room import RUN, Room, raising
 from upgrade_guard.errors import (
     CommandFailed,
     DecisionNeeded,
+    EvidenceLost,
     GuardError,
     HostUnreachable,
     Interrupted,
@@ -22,7 +23,7 @@ from upgrade_guard.errors import (
     UsageProblem,
 )
 from upgrade_guard.model.run import Outcome, State
-from upgrade_guard.model.step import NotDone, Unknown
+from upgrade_guard.model.step import Facts, NotDone, Phase, Unknown
 
 APPLY = "control-plane/cp1/apply"
 
@@ -312,3 +313,17 @@ def test_a_run_can_be_gone_on_with_although_closing_it_had_begun(room: Room) -> 
     room.cluster.aftermath.clear()
     assert room.go_on().state is State.COMPLETED
     assert room.acted("packages/cp1/kubeadm") == 2  # the abort had put it back
+
+
+def test_resuming_asks_for_the_way_of_an_abort_only_where_one_was_begun(room: Room) -> None:
+    """It may rest on results that were voided with the evidence, and then has none to give."""
+
+    def aborting(facts: Facts) -> tuple[Phase, ...]:
+        raise KeyError("snapshot/publish")
+
+    room.workflow.aborting = aborting  # type: ignore[method-assign]
+    room.cluster.trouble["plan/approve"] = raising(EvidenceLost("the bundle is gone"))
+    with pytest.raises(EvidenceLost):
+        room.go_on()
+    room.cluster.trouble.clear()
+    assert room.go_on().state is State.COMPLETED
