@@ -67,7 +67,7 @@ def preview(site: Site, target: Version) -> Preview:
     facts = Facts("preview", {"inspect/cluster": to_json(cluster)})
     workflow = UpgradeWorkflow(site, target, _nobody)
     phases = tuple(phase for state in AHEAD for phase in workflow.ahead(state, facts))
-    return Preview(cluster, target, phases, judged(site, target))
+    return Preview(cluster, target, phases, judged(site, target, cluster))
 
 
 def findings(site: Site, target: Version) -> tuple[Finding, ...]:
