@@ -90,6 +90,8 @@ def _objects(settings: LabSettings) -> list[Object]:
         },
         objects.configmap("default", "marker", {"says": MARKER}),
     ]
+    if len(settings.names) > 1:  # with one node it could never be drained
+        found.append(objects.disruption_budget("shop", "shop", {"app": "shop"}, max_unavailable=1))
     found += [
         _api_service(group, group_version) for group, group_version in (("", "v1"), ("apps", "v1"), ("policy", "v1"))
     ]
