@@ -83,6 +83,8 @@ class Front:
         self._data, self._answered = data, True
         if show is None or self.json:
             return
+        if self._screen is not None:
+            self._screen.settle()  # the story comes before its end
         shown = show()
         if isinstance(shown, str):  # as it is: not folded, so that a command in it can be pasted
             sys.stdout.write(visible(shown) + "\n")
@@ -105,6 +107,8 @@ class Front:
             self._print_envelope(guard_error)
         elif guard_error is not None:
             self._tell(guard_error)
+        if self._screen is not None:
+            self._screen.settle()
         return int(ExitCode.DONE if guard_error is None else guard_error.exit_code)
 
     def _understood(self, problem: Exception) -> GuardError:

@@ -9,6 +9,8 @@ from typing import TextIO
 
 from rich.console import Console
 
+from upgrade_guard.ui.patient import PatientStream, patient
+
 WIDTH_OF_A_PIPE = 160
 
 
@@ -46,6 +48,11 @@ class Screen:
         """Can the story be drawn in place? Only on a terminal that understands it."""
         return self.story.is_terminal and not self.story.is_dumb_terminal and not self.quiet
 
+    def settle(self, seconds: float = 5.0) -> None:
+        """Wait until the reader of the story has taken it all, but not for ever: before a question, and at the end."""
+        if isinstance(self.story.file, PatientStream):
+            self.story.file.settle(seconds)
+
     def tell(self, text: object = "", *, style: str | None = None) -> None:
         """A line of the story; nothing when quiet."""
         if not self.quiet:
@@ -61,15 +68,14 @@ def open_screen(
     stderr: TextIO | None = None,
 ) -> Screen:
     """The two consoles on the process's own streams, or on those given. NO_COLOR is honoured by rich itself."""
-    return Screen(
-        _console(stdout or sys.stdout, color=color), _console(stderr or sys.stderr, color=color), quiet, verbose
-    )
+    story = patient(stderr or sys.stderr)
+    return Screen(_console(stdout or sys.stdout, color=color), _console(story, color=color), quiet, verbose)
 
 
-def _console(stream: TextIO, *, color: bool) -> Console:
+def _console(stream: TextIO | PatientStream, *, color: bool) -> Console:
     terminal = hasattr(stream, "isatty") and stream.isatty()
     return QuietPipeConsole(
-        file=stream,
+        file=stream,  # type: ignore[arg-type]
         markup=False,
         highlight=False,
         emoji=False,

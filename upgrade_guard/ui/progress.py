@@ -78,6 +78,7 @@ class Progress:
         """No live display inside the block: a question and a redraw would overwrite each other."""
         was_live = self._live is not None
         self._stop(leave=False)
+        self._screen.settle()
         try:
             yield
         finally:

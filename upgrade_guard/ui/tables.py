@@ -98,8 +98,8 @@ def timeline(story: Story, *, verbose: bool = False) -> RenderableType:
     for at, _, kind, text, style in rows:
         # A command line may be very long: all of it is for those who ask for more.
         short = kind == "command" and not verbose
-        line = Text(words.one_line(text), style=style, overflow="ellipsis" if short else "fold", no_wrap=short)
-        table.add_row(words.moment(at)[11:], kind, line)
+        cell = Text(words.one_line(text), style=style, overflow="ellipsis" if short else "fold", no_wrap=short)
+        table.add_row(words.moment(at)[11:], kind, cell)
     return Group(_heading(story.run), Text(), table, *_warnings(story))
 
 
