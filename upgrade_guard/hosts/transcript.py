@@ -9,6 +9,7 @@ import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +59,7 @@ class SharedTranscript:
 
 @dataclass
 class _Attempt:
-    """The step's attempt for which a thread works, and the reads that were noted in it."""
+    """The step's attempt for which commands run, and the reads that were noted in it."""
 
     run_id: str
     step: str = ""
@@ -78,19 +79,22 @@ class RunTranscript:
         self._log_path = log_path
         self._run_id = run_id
         self._lock = threading.Lock()
-        self._thread = threading.local()
+        self._thread = threading.local()  # a line that is not complete yet
+        self._context: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
         self._descriptor: int | None = None
         self.log_problem = ""
 
     @contextmanager
     def attribution(self, run_id: str, step: str, attempt: int) -> Iterator[None]:
-        """Commands of this thread belong to that attempt of that step until the block ends."""
-        before = getattr(self._thread, "attempt", None)
-        self._thread.attempt = _Attempt(run_id, step, attempt)
+        """Commands belong to that attempt of that step until the block ends.
+
+        So do those of a thread that runs in a copy of this context (`contextvars.copy_context`).
+        """
+        token = self._context.set(_Attempt(run_id, step, attempt))
         try:
             yield
         finally:
-            self._thread.attempt = before
+            self._context.reset(token)
 
     def started(self, host: str, command: Command) -> None:
         """One line with the argv, secrets masked."""
@@ -135,9 +139,10 @@ class RunTranscript:
         )
 
     def _attempt(self) -> _Attempt:
-        attempt: _Attempt | None = getattr(self._thread, "attempt", None)
+        attempt = self._context.get()
         if attempt is None:
-            attempt = self._thread.attempt = _Attempt(self._run_id)
+            attempt = _Attempt(self._run_id)
+            self._context.set(attempt)
         return attempt
 
     def _write(self, text: str) -> None:

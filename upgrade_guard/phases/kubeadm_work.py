@@ -8,6 +8,7 @@ from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
+from upgrade_guard.phases.crash_watch import watched
 from upgrade_guard.phases.looking import until
 from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.site import NodeTools, Site
@@ -57,8 +58,11 @@ def apply(site: Site, node: Node, target: Version, name: str) -> Step:
         return Done({"images": manifest_images(tools)})
 
     def act(_: Facts) -> None:
-        tools.kubeadm.upgrade_apply(
-            target, site.config.upgrade.ignore_preflight_errors, timeout=site.config.upgrade.apply_timeout
+        options = site.config.upgrade
+        watched(
+            tools,
+            node,
+            lambda: tools.kubeadm.upgrade_apply(target, options.ignore_preflight_errors, timeout=options.apply_timeout),
         )
 
     return Step(name, f"kubeadm upgrade apply {target} on {node.name}", probe, act, changes_node=True)
@@ -81,8 +85,11 @@ def upgrade_control_plane_node(site: Site, node: Node, target: Version, name: st
         return Done({"images": manifest_images(tools)})
 
     def act(facts: Facts) -> None:
-        tools.kubeadm.upgrade_node(
-            site.config.upgrade.ignore_preflight_errors, timeout=site.config.upgrade.apply_timeout
+        options = site.config.upgrade
+        watched(
+            tools,
+            node,
+            lambda: tools.kubeadm.upgrade_node(options.ignore_preflight_errors, timeout=options.apply_timeout),
         )
         tools.files.write(finished, facts.run_id.encode())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from upgrade_guard.errors import CommandFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.node import NodeSettings
@@ -69,6 +71,12 @@ class Kubeadm:
         """The images that this kubeadm wants for `target`."""
         argv = ("kubeadm", "config", "images", "list", "--kubernetes-version", str(target))
         return tuple(line.strip() for line in run_checked(self._host, argv).stdout.splitlines() if line.strip())
+
+    def stop_upgrade(self) -> None:
+        """End a kubeadm upgrade that is at work there, by SIGTERM. None at work is no error."""
+        own = "".join(f".*{re.escape(word)}" for word in self._kubeconfig(""))
+        argv = ("pkill", "--full", "--signal", "TERM", "--", f"kubeadm upgrade (apply|node){own}")
+        run_checked(self._host, argv, changes=True, accept=(0, 1))
 
     @property
     def _lock(self) -> str:

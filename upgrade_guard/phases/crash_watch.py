@@ -1,0 +1,71 @@
+"""Looks at a node's new containers while kubeadm waits for them, and ends the wait when one plainly crash-loops.
+
+kubeadm gives each component five minutes and gave up after six minutes and 17 seconds (measured); the operator's API is
+away all that time, and nothing that is waited for will come.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+
+from upgrade_guard.errors import GuardError, StepFailed
+from upgrade_guard.model.cluster import Node
+from upgrade_guard.phases.site import NodeTools
+from upgrade_guard.tools.containers import Container
+
+PERIOD = 2.0
+"""Seconds between two looks: kubelet restarts a crashed container at once, then after 10, 20, 40 seconds."""
+
+CRASHES = 2
+"""Restarts after which a new component plainly crash-loops: one may be bad luck while etcd is replaced."""
+
+
+def watched(tools: NodeTools, node: Node, work: Callable[[], object]) -> None:
+    """Do `work`, which waits for kubeadm on `node`. Raises StepFailed with the last words of what crash-loops."""
+    crashed: list[Container] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(PERIOD):
+            try:
+                looping = [one for one in tools.containers.all() if is_new(node, one) and one.restarts >= CRASHES]
+                if looping:
+                    crashed.append(looping[0])
+                    tools.kubeadm.stop_upgrade()
+                    return
+            except GuardError:
+                continue  # the runtime is busy, or the connection is; kubeadm's own end decides then
+
+    watcher = threading.Thread(target=contextvars.copy_context().run, args=(watch,), daemon=True)
+    watcher.start()
+    try:
+        work()
+    except GuardError as problem:
+        if not crashed:
+            raise
+        raise _crash_loop(tools, node, crashed[0]) from problem
+    finally:
+        ended.set()
+        watcher.join()
+    if crashed:
+        raise _crash_loop(tools, node, crashed[0])
+
+
+def is_new(node: Node, container: Container) -> bool:
+    """Is it a control-plane component with another image than the node had when it was inspected?"""
+    old = node.manifests.get(container.name)
+    return old is not None and ":" in container.image and container.image != old
+
+
+def _crash_loop(tools: NodeTools, node: Node, container: Container) -> StepFailed:
+    try:
+        words = [line.strip() for line in tools.containers.logs(container.id).splitlines() if line.strip()]
+    except GuardError:
+        words = []
+    said = f": {words[-1][:300]}" if words else ""
+    return StepFailed(
+        f"the new {container.name} on {node.name} crash-loops ({container.restarts} restarts, {container.image}){said}",
+        hint=f"look at its log on {node.name}: crictl logs {container.id[:13]}",
+    )
