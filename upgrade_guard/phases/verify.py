@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from upgrade_guard.checks import baseline
+from upgrade_guard.checks.baseline import Baseline, capture, compare
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import from_json
 from upgrade_guard.model.finding import Severity
@@ -66,8 +66,8 @@ def comparison(
         return Done({"nodes": {node.name: str(versions[node.name]) for node in cluster.nodes}})
 
     def workloads(facts: Facts) -> Seen:
-        before = from_json(baseline.Baseline, facts.of("inspect/baseline"))
-        findings = baseline.compare(before, baseline.capture(site.any_api(cluster)), serving)
+        before = from_json(Baseline, facts.of("inspect/baseline"))
+        findings = compare(before, capture(site.any_api(cluster)), serving)
         wrong = [one.message for one in findings if one.severity is Severity.BLOCKING]
         if wrong:
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
