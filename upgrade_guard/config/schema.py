@@ -117,6 +117,9 @@ class UpgradeSettings:
     )
     apply_timeout: float = _key(DURATION, 900.0, "How long `kubeadm upgrade apply` or `node` may take.")
     ready_timeout: float = _key(DURATION, 300.0, "How long a node, the API or etcd may take to be ready again.")
+    settle_time: float = _key(
+        DURATION, 6.0, "How long a control plane must stay well before the run goes on to the next step."
+    )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ separate_storage = [{offsite}]
 # Shorter than on a real cluster, where a node takes minutes: a rehearsal of a failure should not.
 drain_timeout = "15s"
 ready_timeout = "45s"
+settle_time = "2s"
 apply_timeout = "45s"
 """
 NODE = """

@@ -10,10 +10,6 @@ from upgrade_guard.phases.packages import install
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.kubectl import Kubectl
 
-STEADY = 6.0
-"""Seconds for which a control plane must stay well: a new kubelet restarts every static pod a few seconds after the
-node is Ready, and the API is away for three to four (measured)."""
-
 
 def renew_kubelet(
     site: Site, cluster: Cluster, node: Node, target: Version, prefix: str, lane: str
@@ -114,7 +110,9 @@ def uncordon(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> 
 def settled(site: Site, node: Node, target: Version, name: str) -> Step:
     """The control plane of this node works again, before the next one is touched (talos#14227).
 
-    Every etcd member healthy, no alarm, the API ready, and the mirror pods of this node Running and Ready.
+    Every etcd member healthy, the API ready, and the mirror pods of this node Running and Ready, and all of it for a
+    while: a new kubelet restarts every static pod seconds after its node is Ready, and the API is away for three to
+    four (measured).
     """
 
     def look() -> Seen:
@@ -138,7 +136,7 @@ def settled(site: Site, node: Node, target: Version, name: str) -> Step:
         return look() if steady else NotDone(f"the control plane of {node.name} was not seen to stay well yet")
 
     def act(_: Facts) -> None:
-        seen = until(site.clock, site.config.upgrade.ready_timeout, look, steady=STEADY)
+        seen = until(site.clock, site.config.upgrade.ready_timeout, look, steady=site.config.upgrade.settle_time)
         required(seen, f"the control plane of {node.name} does not settle at {target}")
         steady.append(True)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import Event, State
-from upgrade_guard.model.step import Facts, Phase
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases import rollback as way_back
 from upgrade_guard.phases.approval import Approve
@@ -15,6 +15,7 @@ from upgrade_guard.phases.control_plane import control_plane
 from upgrade_guard.phases.copies import copies, target
 from upgrade_guard.phases.inspect import cluster as inspected_cluster
 from upgrade_guard.phases.inspect import inspect
+from upgrade_guard.phases.looking import until
 from upgrade_guard.phases.nodes import nodes
 from upgrade_guard.phases.plan import plan
 from upgrade_guard.phases.proof import proof
@@ -22,6 +23,9 @@ from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, snapshot
 from upgrade_guard.phases.verify import verify
 from upgrade_guard.vault.bundle import Bundle, examine
+
+ETCD_PATIENCE = 60.0
+"""Seconds for which the gate waits for an etcd that does not answer."""
 
 
 class UpgradeWorkflow:
@@ -134,7 +138,23 @@ class UpgradeWorkflow:
             return (f"The copy at {url} cannot be read back: {problem.message}.",)
 
     def _etcd_now(self, facts: Facts) -> tuple[str | None, tuple[str, ...]]:
-        """Cluster id and alarms from the first member that answers; None when none does."""
+        """Cluster id and alarms from the first member that answers, waited for; None when none does.
+
+        A process that was killed while etcd was being replaced comes back to an etcd that is only starting.
+        """
+        answers: list[tuple[str, tuple[str, ...]]] = []
+
+        def look() -> Seen:
+            answer = self._etcd_answer(facts)
+            if answer is None:
+                return NotDone("no etcd member answers")
+            answers.append(answer)
+            return Done()
+
+        until(self.site.clock, min(ETCD_PATIENCE, self.site.config.upgrade.ready_timeout), look)
+        return answers[-1] if answers else (None, ())
+
+    def _etcd_answer(self, facts: Facts) -> tuple[str, tuple[str, ...]] | None:
         for node in inspected_cluster(facts).control_planes:
             try:
                 etcdctl = self.site.etcdctl(node)
@@ -144,4 +164,4 @@ class UpgradeWorkflow:
                 raise
             except GuardError:
                 continue
-        return None, ()
+        return None
