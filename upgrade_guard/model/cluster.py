@@ -10,7 +10,10 @@ from upgrade_guard.model.etcd import EtcdManifest
 
 @dataclass(frozen=True)
 class Node:
-    """One node. `role` is "control-plane" or "worker"; `packages` are installed versions; `holds` the held names."""
+    """One node. `role` is "control-plane" or "worker"; `packages` are installed versions; `holds` the held names.
+
+    `package_source` is the text of the file that names the Kubernetes package repository; None where there is none.
+    """
 
     name: str
     role: str
@@ -19,6 +22,7 @@ class Node:
     runtime: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     holds: tuple[str, ...] = ()
+    package_source: str | None = None
     unschedulable: bool = False
     etcd: EtcdManifest | None = None
     manifests: Mapping[str, str] = field(default_factory=dict)  # component -> image

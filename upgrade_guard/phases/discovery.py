@@ -123,9 +123,14 @@ def _from_row(row: NodeRow) -> Node:
 
 
 def _with_its_own_words(tools: NodeTools, node: Node) -> Node:
-    """Add what only the node itself knows: packages, holds, and on a control plane its manifests."""
+    """Add what only the node itself knows: packages, holds, their source, and on a control plane its manifests."""
     installed = read_installed(tools) or {}
-    seen = replace(node, packages=dict(installed), holds=tools.apt.holds() if installed else ())
+    seen = replace(
+        node,
+        packages=dict(installed),
+        holds=tools.apt.holds() if installed else (),
+        package_source=read_if_there(tools.files, tools.settings.package_source),
+    )
     if not node.is_control_plane:
         return seen
     manifests = tools.settings.manifests_dir

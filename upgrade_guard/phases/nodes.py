@@ -96,7 +96,7 @@ def put_worker_back(site: Site, cluster: Cluster, node: Node, run_id: str) -> tu
     before = Version.parse(node.kubelet_version)
     steps = (
         files_back(site, node, f"{prefix}/files"),
-        packages.put_back(site, node, f"{prefix}/packages", None, lane=node.name),
+        packages.put_back(site, node, f"{prefix}/packages", lane=node.name),
         node_work.restart_kubelet(site, cluster, node, before, f"{prefix}/kubelet-restart", node.name),
         node_work.uncordon(site, cluster, node, f"{prefix}/uncordon", node.name),
     )

@@ -103,21 +103,24 @@ def available(site: Site, node: Node, name: str, target: Version) -> Step:
     return Step(name, f"find kubeadm, kubelet and kubectl {target} on {node.name}", probe, act)
 
 
-def put_back(site: Site, node: Node, name: str, source: bytes | None, *, lane: str = "") -> Step:
+def put_back(site: Site, node: Node, name: str, *, lane: str = "") -> Step:
     """The packages, holds and package source that the node had when it was inspected.
 
-    `source` is the content the package source had (None: leave the file alone, it came back with the node's files).
+    Not what a bundle says: one that was taken again after the package source was switched has the new one.
     """
     tools = site.on(node)
     path = tools.settings.package_source
     before: Mapping[str, str] = {p: v for p, v in node.packages.items() if p in PACKAGES}
+
+    def source_changed() -> bool:
+        return node.package_source is not None and tools.files.read_text(path) != node.package_source
 
     def differing() -> dict[str, str]:
         found = tools.apt.installed(tuple(before))
         return {p: v for p, v in before.items() if found.get(p) != v}
 
     def probe(_: Facts) -> Seen:
-        if source is not None and tools.files.read_bytes(path) != source:
+        if source_changed():
             return NotDone(f"{path} on {node.name} is not what it was")
         changed = differing()
         if changed:
@@ -128,8 +131,8 @@ def put_back(site: Site, node: Node, name: str, source: bytes | None, *, lane: s
         return Done({"packages": dict(before)})
 
     def act(_: Facts) -> None:
-        if source is not None and tools.files.read_bytes(path) != source:
-            tools.files.write(path, source, mode=0o644)
+        if node.package_source is not None and source_changed():
+            tools.files.write(path, node.package_source.encode(), mode=0o644)
         changed = differing()
         if changed:
             tools.apt.update()

@@ -17,7 +17,6 @@ from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups
 from upgrade_guard.phases.verify import comparison
 from upgrade_guard.vault import node_files
-from upgrade_guard.vault.node_archive import read_one
 
 CHOICE = "rollback/path"
 
@@ -101,15 +100,9 @@ def packages_only(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ..
         Phase(
             "rollback-packages",
             "Packages back",
-            (packages.put_back(site, first, f"rollback/{first.name}/packages", old_source(site, first, facts)),),
+            (packages.put_back(site, first, f"rollback/{first.name}/packages"),),
         ),
     )
-
-
-def old_source(site: Site, node: Node, facts: Facts) -> bytes | None:
-    """The content that the node's package source had, from the bundle; None when the node had no such file."""
-    bundle = bundle_of(site, facts)
-    return read_one(bundle.node_archive(node.name), site.on(node).settings.package_source)
 
 
 def files_and_packages(site: Site, cluster: Cluster, _: Facts) -> tuple[Phase, ...]:
@@ -118,7 +111,7 @@ def files_and_packages(site: Site, cluster: Cluster, _: Facts) -> tuple[Phase, .
     steps: list[Step] = []
     for node in planes:
         steps.append(files_back(site, node, manifests=False))
-        steps.append(packages.put_back(site, node, f"rollback/{node.name}/packages", None, lane=node.name))
+        steps.append(packages.put_back(site, node, f"rollback/{node.name}/packages", lane=node.name))
         steps.append(files_back(site, node, manifests=True))
         steps.append(
             node_work.restart_kubelet(
@@ -151,7 +144,7 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
                 for node in planes
                 for step in (
                     files_back(site, node, manifests=False),
-                    packages.put_back(site, node, f"rollback/{node.name}/packages", None, lane=node.name),
+                    packages.put_back(site, node, f"rollback/{node.name}/packages", lane=node.name),
                 )
             ),
             at_once=width,
