@@ -1,0 +1,315 @@
+"""A lab and an operator with a shell: one command of the product in, then what it said and what is true."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from upgrade_guard.lab import faults
+from upgrade_guard.lab.cluster import LabCluster
+from upgrade_guard.lab.gateway import EtcdAway, Gateway
+from upgrade_guard.lab.records import read_record
+from upgrade_guard.lab.simulation import access
+
+PROGRAM = Path(sys.executable).with_name("upgrade-guard")
+# Limits for a machine that hangs, in seconds; nothing is measured by them.
+LONGEST_RUN = 400.0
+PATIENCE = 180.0
+TARGET = "v1.28.0"
+
+
+def until(condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str = "the condition") -> Any:
+    """Wait until the condition is true and return what it returned."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"{what} did not come true"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command of the product ended. With --json, `data` and `error` are those of its one object."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The one JSON object on stdout; fails when there is anything else."""
+        read = json.loads(self.stdout)
+        assert set(read) >= {"schema", "command", "ok", "data", "error"}, read
+        assert read["ok"] is (self.exit_code == 0), read
+        return dict(read)
+
+    @property
+    def data(self) -> Any:
+        """What it answers."""
+        return self.object["data"]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """code, message, hint and what else it says of its problem."""
+        found = self.object["error"]
+        assert found is not None, self.object
+        return dict(found)
+
+    def __str__(self) -> str:
+        return f"exit {self.exit_code}\n--- stdout\n{self.stdout[-6000:]}\n--- stderr\n{self.stderr[-12000:]}"
+
+
+@dataclass
+class Going:
+    """A command of the product that runs."""
+
+    process: subprocess.Popen[str]
+    said: Path
+    complained: Path
+
+    def wait(self) -> Answer:
+        """Its end."""
+        self.process.wait(timeout=LONGEST_RUN)
+        return Answer(self.process.returncode, self.said.read_text(), self.complained.read_text())
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal to it alone, as `kill` does."""
+        self.process.send_signal(number)
+
+    @property
+    def runs(self) -> bool:
+        """Has it not ended?"""
+        return self.process.poll() is None
+
+
+@dataclass
+class Stage:
+    """One lab, and the product pointed at it."""
+
+    lab: LabCluster
+    going: list[Going] = field(default_factory=list)
+
+    # the product
+
+    def start(self, *words: str, json_answer: bool = True, environment: Mapping[str, str] | None = None) -> Going:
+        """Start `upgrade-guard WORDS` without a terminal, in a process group of its own."""
+        options = ("--config", str(self.lab.config_path), *(("--json",) if json_answer else ()))
+        number = len(self.going)
+        said, complained = (
+            self.lab.directory.parent / f"{self.lab.directory.name}-{number}.{k}" for k in ("out", "err")
+        )
+        with said.open("w") as out, complained.open("w") as err:
+            process = subprocess.Popen(
+                (str(PROGRAM), *options, *words),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
+            )
+        self.going.append(Going(process, said, complained))
+        return self.going[-1]
+
+    def guard(self, *words: str, ends: int | None = 0, **options: Any) -> Answer:
+        """`upgrade-guard WORDS` to its end; `ends` is the exit code that it must have (None: the caller looks)."""
+        answer = self.start(*words, **options).wait()
+        assert ends is None or answer.exit_code == ends, f"{words}: {answer}"
+        return answer
+
+    def run(self, *words: str, ends: int | None = 0) -> Answer:
+        """`run v1.28.0 --yes`."""
+        return self.guard("run", TARGET, "--yes", *words, ends=ends)
+
+    def show(self) -> dict[str, Any]:
+        """`show --json`: the newest run's story."""
+        return dict(self.guard("show").data)
+
+    def configure(self, **settings: str) -> None:
+        """Change keys of [upgrade] in the lab's configuration; values are TOML."""
+        lines = self.lab.config_path.read_text().splitlines()
+        lines = [line for line in lines if line.partition(" =")[0] not in settings]
+        at = lines.index("[upgrade]") + 1
+        lines[at:at] = [f"{key} = {value}" for key, value in settings.items()]
+        self.lab.config_path.write_text("\n".join(lines) + "\n")
+
+    # the journal, read as another program would: by SQL, through a connection that cannot write
+
+    @property
+    def journal(self) -> Path:
+        """The SQLite file."""
+        return self.lab.directory / "state" / "journal.sqlite"
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """Rows of a query; none while there is no journal yet."""
+        if not self.journal.exists():
+            return []
+        connection = sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True, timeout=30)
+        try:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, values)]
+        except sqlite3.OperationalError as problem:
+            if "no such table" in str(problem) or "unable to open" in str(problem):  # it is being made
+                return []
+            raise
+        finally:
+            connection.close()
+
+    def states(self) -> list[str]:
+        """The states that were entered, over all runs, in order."""
+        return [row["to_state"] for row in self.rows("select to_state from transitions order by seq")]
+
+    def outcomes(self, step: str) -> list[str]:
+        """What the journal holds of a step, oldest first."""
+        return [row["outcome"] for row in self.rows("select outcome from steps where name = ? order by seq", step)]
+
+    def await_state(self, state: str, going: Going) -> None:
+        """Until the run has entered that state."""
+        self._await(lambda: state in self.states(), going, f"state {state}")
+
+    def await_outcome(self, step: str, outcome: str, going: Going, times: int = 1) -> None:
+        """Until the journal holds so many rows of that outcome for the step."""
+        self._await(lambda: self.outcomes(step).count(outcome) >= times, going, f"{step} {outcome}")
+
+    def await_command(self, going: Going, *words: str) -> None:
+        """Until the journal holds a command whose argv has all these words."""
+        self._await(
+            lambda: any(set(words) <= set(json.loads(row["argv"])) for row in self.rows("select argv from commands")),
+            going,
+            " ".join(words),
+        )
+
+    def _await(self, condition: Callable[[], Any], going: Going, what: str) -> None:
+        def seen() -> bool:
+            ended = not going.runs  # asked first: what it did last is then in the journal
+            if condition():
+                return True
+            assert not ended, f"it ended without {what}: {going.wait()}"
+            return False
+
+        until(seen, what=what)
+
+    # the lab's own truth
+
+    def shell(self, node: str, *argv: str, stdin: str = "", ok: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command on a node, as a person with a shell there types it."""
+        environment = {"PATH": self.lab.path(node), "LC_ALL": "C"}
+        ended = subprocess.run(
+            argv, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+        assert ended.returncode == 0 or not ok, f"{argv}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        return ended
+
+    def get(self, *words: str) -> Any:
+        """`kubectl get WORDS -o json` on the first control plane."""
+        return json.loads(self.shell("cp1", "kubectl", "get", *words, "-o", "json").stdout)
+
+    def kubelet_versions(self) -> dict[str, str]:
+        """What each node reports, as the API tells it."""
+        return {
+            node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"]
+            for node in self.get("nodes")["items"]
+        }
+
+    def unschedulable(self) -> set[str]:
+        """The nodes that take no new pods."""
+        return {n["metadata"]["name"] for n in self.get("nodes")["items"] if n["spec"].get("unschedulable")}
+
+    def waiting_pods(self) -> list[str]:
+        """The pods that do not run."""
+        pods = self.get("pods", "--all-namespaces")["items"]
+        return [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] != "Running"]
+
+    def put_key(self, key: str, value: str, node: str = "cp1") -> int:
+        """Write to the cluster's etcd, waiting for it to answer; the revision."""
+
+        def written() -> int:
+            gateway = self._gateway(node)
+            try:
+                return gateway.write({key: value})
+            except EtcdAway:
+                return 0
+            finally:
+                gateway.close()
+
+        return int(until(written, what="writing to etcd"))
+
+    def key(self, key: str, node: str = "cp1") -> str | None:
+        """What etcd holds under that key."""
+        gateway = self._gateway(node)
+        try:
+            _, found = gateway.range(key)
+        finally:
+            gateway.close()
+        return found[0].value if found else None
+
+    def hashes(self) -> dict[str, tuple[int, int]]:
+        """HashKV and compact revision of every member, all at the lowest revision that any of them has."""
+        gateways = {name: self._gateway(name) for name in self.lab.settings.control_planes}
+        try:
+            at = min(gateway.range("/")[0] for gateway in gateways.values())
+            answers = {
+                name: gateway.call("/v3/maintenance/hash", {"revision": at}) for name, gateway in gateways.items()
+            }
+        finally:
+            for gateway in gateways.values():
+                gateway.close()
+        return {name: (int(one["hash"]), int(one.get("compact_revision", 0))) for name, one in answers.items()}
+
+    def _gateway(self, node: str) -> Gateway:
+        return Gateway(access(self.lab.layout, self.lab.settings, node))
+
+    def node_truth(self, name: str) -> dict[str, Any]:
+        """Everything about a node that an upgrade changes and a rollback has to bring back.
+
+        The files are those of /etc/kubernetes (certificates and manifests) and of kubelet, by digest.
+        """
+        record, layout = read_record(self.lab.layout, name), self.lab.layout
+        return {
+            "packages": dict(record.packages),
+            "holds": sorted(record.holds),
+            "source": layout.package_source(name).read_text(),
+            "kubernetes": digests(layout.kubernetes(name)),
+            "kubelet": digests(layout.kubelet(name)),
+        }
+
+    def truth(self) -> dict[str, dict[str, Any]]:
+        """`node_truth` of every node."""
+        return {name: self.node_truth(name) for name in self.lab.settings.names}
+
+    def switch_off(self, fault: str) -> None:
+        """Take a fault away."""
+        faults.switch_off(self.lab.directory, fault)
+
+    def switch_on(self, fault: str) -> None:
+        """Bring a fault."""
+        faults.switch_on(self.lab.directory, fault)
+
+    def end_everything(self) -> None:
+        """Stop what was started and still runs, with all that it started."""
+        for going in self.going:
+            if going.runs:
+                os.killpg(going.process.pid, signal.SIGKILL)
+                going.process.wait()
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """SHA-256 of every file below a directory, by its path there; what kubeadm keeps in tmp is not counted."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        inside = path.relative_to(directory)
+        if path.is_file() and inside.parts[0] != "tmp":
+            found[str(inside)] = sha256(path.read_bytes()).hexdigest()
+    return found
