@@ -23,6 +23,45 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+EXIT_CODES: tuple[tuple[ExitCode, str, str], ...] = (
+    (ExitCode.DONE, "Done, or there was nothing to do.", "Nothing."),
+    (ExitCode.BUG, "A bug: something that no operator can cure.", "Report it with the file that the message names."),
+    (ExitCode.USAGE, "Wrong usage or configuration. Nothing was changed.", "Correct what the message names."),
+    (
+        ExitCode.REFUSED,
+        "A check or the gate refused. The refused step changed nothing.",
+        "Cure the reasons that are listed, then `upgrade-guard resume`, or `upgrade-guard abort`.",
+    ),
+    (
+        ExitCode.STEP_FAILED,
+        "A step failed. The run stays where it truthfully is.",
+        "Cure what the message names, then `upgrade-guard resume`.",
+    ),
+    (ExitCode.LOCKED, "Another process works on a run.", "Wait for it; `upgrade-guard status` says where it stands."),
+    (
+        ExitCode.DECISION_NEEDED,
+        "Only a person can decide how to go on, or approve it. The journal is consistent.",
+        "`upgrade-guard status`, then one of the commands that the message names.",
+    ),
+    (
+        ExitCode.ROLLED_BACK,
+        "The upgrade failed; the cluster was brought back and verified.",
+        "`upgrade-guard show` says what failed. The run is closed.",
+    ),
+    (
+        ExitCode.ROLLBACK_FAILED,
+        "The rollback stopped half-way. The cluster may be down; nothing was deleted.",
+        "Cure what the message names, then `upgrade-guard resume`.",
+    ),
+    (
+        ExitCode.INTERRUPTED,
+        "Stopped by Ctrl-C, SIGTERM or a lost terminal. The journal is consistent.",
+        "`upgrade-guard resume` goes on.",
+    ),
+)
+"""Each exit code, what it means, and what to do: for docs/reference/exit-codes.md."""
+
+
 class GuardError(Exception):
     """A problem with a cure.
 
