@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from upgrade_guard.errors import CommandFailed, StepFailed
 from upgrade_guard.hosts.base import Host
@@ -32,6 +33,8 @@ class Containers:
         self._host = host
         self._pause = pause
         self._has_crictl: bool | None = None
+        # What ctr says of a container never changes; asking each again at every look would take seconds on a full node.
+        self._described: dict[str, Container | None] = {}
 
     def all(self) -> tuple[Container, ...]:
         """Every container, also those that ended; without the sandboxes."""
@@ -105,12 +108,13 @@ class Containers:
     def _containerd_containers(self) -> tuple[Container, ...]:
         tasks = parse_tasks(run_checked(self._host, (*_CTR, "tasks", "ls")).stdout)
         ids = parse_container_ids(run_checked(self._host, (*_CTR, "containers", "ls")).stdout)
-        found = []
         for one in ids:
-            result = self._host.run(Command((*_CTR, "containers", "info", one), timeout=30.0))
-            if result.ok:  # otherwise it was removed since
-                found.append(parse_containerd_container(result.stdout, running=tasks.get(one) == "RUNNING"))
-        return tuple(container for container in found if container is not None)
+            if one not in self._described:
+                result = self._host.run(Command((*_CTR, "containers", "info", one), timeout=30.0))
+                if result.ok:  # otherwise it was removed since
+                    self._described[one] = parse_containerd_container(result.stdout, running=False)
+        found = (self._described.get(one) for one in ids)
+        return tuple(replace(one, running=tasks.get(one.id) == "RUNNING") for one in found if one is not None)
 
     def _kill_tasks(self, ids: tuple[str, ...], grace_seconds: int) -> None:
         for one in ids:
