@@ -58,6 +58,11 @@ LEAVES = (
 )
 # From 1.29 on, the break-glass kubeconfig; the lab writes it when an upgrade reaches that version.
 ALL_LEAVES = (*LEAVES, Leaf("super-admin.conf", "super-admin.conf", "ca", "kubernetes-super-admin", "system:masters"))
+# What every control plane has alike.
+SHARED = (
+    *(f"{name}.{end}" for name in ("ca", "etcd/ca", "front-proxy-ca") for end in ("crt", "key")),
+    *("sa.key", "sa.pub"),
+)
 AUTHORITIES = {"ca": "kubernetes", "etcd/ca": "etcd-ca", "front-proxy-ca": "front-proxy-ca"}
 
 
@@ -83,6 +88,15 @@ def make_authorities(pki: Path) -> None:
         )
         _write(pki / "sa.pub", public, 0o600)
         _write(pki / "sa.key", _key_bytes(key), 0o600)
+
+
+def make_client(pki: Path) -> None:
+    """The certificate with which the lab itself speaks to etcd, as an API server."""
+    leaf = next(leaf for leaf in LEAVES if leaf.name == "apiserver-etcd-client")
+    if not (pki / f"{leaf.file}.crt").exists():
+        certificate, key = _sign(pki, leaf, "", "127.0.0.1", AUTHORITY_LIFE)
+        _write(pki / f"{leaf.file}.key", key, 0o600)
+        _write(pki / f"{leaf.file}.crt", certificate, 0o644)
 
 
 def issue(

@@ -31,17 +31,19 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "snapshot-truncated",
         "The snapshot is cut in the middle after it was saved.",
-        f"The proof refuses it: exit 4, state snapshotted, {_BEFORE}; `resume` takes a new snapshot and completes.",
+        f"It is refused as soon as it is saved: exit 4, state inspected, {_BEFORE}; `resume` takes a new snapshot and "
+        "completes.",
     ),
     Fault(
         "snapshot-flipped-byte",
         "One byte inside the saved snapshot is flipped; `snapshot status` does not notice.",
-        f"The proof refuses it: exit 4, state snapshotted, {_BEFORE}; `resume` takes a new snapshot and completes.",
+        f"It is refused as soon as it is saved: exit 4, state inspected, {_BEFORE}; `resume` takes a new snapshot and "
+        "completes.",
     ),
     Fault(
         "offsite-copy-differs",
         "The off-site storage hands back other bytes than were written.",
-        f"Reading the copy back finds it: exit 4, state verified, {_BEFORE}.",
+        f"Reading the copy back finds it: exit 4, state inspected, {_BEFORE}; `resume` begins with a new snapshot.",
         once=False,
     ),
     Fault(
@@ -65,7 +67,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "package-missing",
         "The target's kubelet package is not in the repository.",
-        "The run stops before the control plane changes: exit 4; `abort` puts the kubeadm package back.",
+        "The run stops before the control plane changes: exit 4, state copied; `abort` puts the kubeadm package back.",
         once=False,
     ),
     Fault(

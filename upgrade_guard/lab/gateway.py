@@ -11,7 +11,10 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ssl
 
 # etcd refuses a transaction with more operations (--max-txn-ops).
 OPERATIONS_AT_ONCE = 128
@@ -26,14 +29,20 @@ class EtcdRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Access:
-    """How a client reaches one member."""
+class Credentials:
+    """Who the client is, for every member of the cluster."""
 
-    address: str
-    port: int
     trusted_ca_file: Path
     cert_file: Path
     key_file: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Read the files. Raises OSError."""
+        import ssl  # late: 15 ms that only a program which asks etcd should pay
+
+        context = ssl.create_default_context(cafile=str(self.trusted_ca_file))
+        context.load_cert_chain(self.cert_file, self.key_file)
+        return context
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,19 @@ class Entry:
 class Gateway:
     """One connection to one member, kept open for the few calls of a program."""
 
-    def __init__(self, access: Access, *, timeout: float = 2.0) -> None:
-        self._access = access
+    def __init__(self, address: str, port: int, context: ssl.SSLContext, *, timeout: float = 2.0) -> None:
+        self._address = address
+        self._port = port
+        self._context = context
         self._timeout = timeout
         self._connection: socket.socket | None = None
+
+    def greet(self) -> None:
+        """See that the member serves clients: it ends a TLS handshake only then. Raises EtcdAway."""
+        try:
+            self._connection = self._connection or self._connect()
+        except OSError as error:
+            raise EtcdAway(str(error) or type(error).__name__) from error
 
     def range(self, start: str, end: str = "") -> tuple[int, tuple[Entry, ...]]:
         """The cluster's revision, and the keys from `start` up to `end` (or the one key). Linearizable."""
@@ -99,19 +117,15 @@ class Gateway:
             self._connection = None
 
     def _connect(self) -> socket.socket:
-        import ssl  # late: 15 ms that only a program which asks etcd should pay
-
-        context = ssl.create_default_context(cafile=str(self._access.trusted_ca_file))
-        context.load_cert_chain(self._access.cert_file, self._access.key_file)
-        plain = socket.create_connection((self._access.address, self._access.port), timeout=self._timeout)
+        plain = socket.create_connection((self._address, self._port), timeout=self._timeout)
         try:
-            return context.wrap_socket(plain, server_hostname=self._access.address)
+            return self._context.wrap_socket(plain, server_hostname=self._address)
         except BaseException:
             plain.close()
             raise
 
     def _exchange(self, connection: socket.socket, path: str, body: bytes) -> tuple[int, bytes]:
-        head = f"POST {path} HTTP/1.1\r\nHost: {self._access.address}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: {self._address}\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         with connection.makefile("rb") as reader:
             line = reader.readline()

@@ -70,8 +70,8 @@ def _tables(lab: Simulation, world: World, current: str, target: str, own: str) 
     say(
         f"{LINE}\n\n\nThe table below shows the current state of component configs as understood by this version of "
         'kubeadm.\nConfigs that have a "yes" mark in the "MANUAL UPGRADE REQUIRED" column require manual config '
-        "upgrade or\nresetting to kubeadm defaults before a successful upgrade can be performed. The version to manually\n"
-        'upgrade to is denoted in the "PREFERRED VERSION" column.\n'
+        "upgrade or\nresetting to kubeadm defaults before a successful upgrade can be performed. The version to "
+        'manually\nupgrade to is denoted in the "PREFERRED VERSION" column.\n'
     )
     say("API GROUP                 CURRENT VERSION   PREFERRED VERSION   MANUAL UPGRADE REQUIRED")
     for group, version in (("kubeproxy.config.k8s.io", "v1alpha1"), ("kubelet.config.k8s.io", "v1beta1")):

@@ -37,11 +37,12 @@ def make_node(settings: LabSettings, name: str) -> None:
     for directory in (layout.work(name), kubernetes / "tmp"):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificates.make_authorities(layout.authorities)
+    certificates.make_client(layout.authorities)
     address, server = settings.addresses[name], kubeadm_files.server_url(settings, name)
     if not (kubernetes / "kubelet.conf").exists():
         if settings.is_control_plane(name):
-            for path in sorted(layout.authorities.rglob("*.*")):
-                target = layout.pki(name) / path.relative_to(layout.authorities)
+            for file in certificates.SHARED:
+                path, target = layout.authorities / file, layout.pki(name) / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
             for leaf in certificates.LEAVES:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from upgrade_guard.lab import containers, controllers, faults, kubelet, proxy
-from upgrade_guard.lab.gateway import Access, EtcdAway, EtcdRefused, Gateway
+from upgrade_guard.lab.gateway import Credentials, EtcdAway, EtcdRefused, Gateway
 from upgrade_guard.lab.layout import LabSettings, Layout, load_settings
 from upgrade_guard.lab.records import Container, NodeRecord, locked, read_record, write_record
 from upgrade_guard.lab.world import World
+
+if TYPE_CHECKING:
+    import ssl
 
 # How long the first API server's etcd, and any other's, may take to answer before it counts as away.
 PATIENT, IMPATIENT = 3.0, 1.0
@@ -30,6 +34,7 @@ class Simulation:
         self.world: World | None = None
         self.answering: tuple[str, ...] = ()
         self._gateways: dict[str, Gateway] = {}
+        self._context: ssl.SSLContext | None = None
 
     def reconcile(self, first: str = "") -> None:
         """Everything catches up. `first` is the node whose API server is asked first."""
@@ -81,7 +86,7 @@ class Simulation:
                 if self.world is None:
                     self.world = World(gateway)
                 else:
-                    gateway.range("/registry/health")
+                    gateway.greet()
             except (EtcdAway, OSError):
                 self._forget(name)
                 continue
@@ -101,7 +106,9 @@ class Simulation:
     def gateway(self, name: str, timeout: float = PATIENT) -> Gateway:
         """The etcd that the API server of a node talks to."""
         if name not in self._gateways:
-            self._gateways[name] = Gateway(access(self.layout, self.settings, name), timeout=timeout)
+            self._context = self._context or credentials(self.layout).context()
+            address, port = self.settings.addresses[name], self.settings.ports.etcd_client
+            self._gateways[name] = Gateway(address, port, self._context, timeout=timeout)
         return self._gateways[name]
 
     def save(self) -> None:
@@ -127,16 +134,12 @@ class Simulation:
             gateway.close()
 
 
-def access(layout: Layout, settings: LabSettings, name: str) -> Access:
-    """The API server's way to the etcd of its node."""
-    pki = layout.pki(name)
-    return Access(
-        settings.addresses[name],
-        settings.ports.etcd_client,
-        pki / "etcd/ca.crt",
-        pki / "apiserver-etcd-client.crt",
-        pki / "apiserver-etcd-client.key",
-    )
+def credentials(layout: Layout) -> Credentials:
+    """As an API server that read its certificate when it started, whatever is renewed on disk since."""
+    own = layout.authorities / "apiserver-etcd-client"
+    if not own.with_suffix(".crt").exists():
+        own = layout.pki("cp1") / "apiserver-etcd-client"
+    return Credentials(layout.authorities / "etcd/ca.crt", own.with_suffix(".crt"), own.with_suffix(".key"))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unit.lab.conftest import until
+
 from upgrade_guard.lab import processes
 
 CANARY = {
