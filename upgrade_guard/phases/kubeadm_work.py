@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
 from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.cluster import Node
@@ -10,7 +11,6 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.crash_watch import watched
 from upgrade_guard.phases.looking import until
-from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.tools.kubeadm import parse_upgrade_plan
 from upgrade_guard.tools.static_pod import image_of
@@ -37,15 +37,12 @@ def behind(images: dict[str, str], target: Version) -> tuple[str, ...]:
 def apply(site: Site, node: Node, target: Version, name: str) -> Step:
     """`kubeadm upgrade apply` on the first control plane.
 
-    Done when the manifests, the answering API server and the kubeadm-config ConfigMap all say the target: kubeadm
-    writes the ConfigMap last (kubeadm: cmd/upgrade/apply.go, phase upload-config).
+    Done when the manifests, the answering API server and the kubeadm-config ConfigMap all say the target, and kubeadm
+    has ended well: after the ConfigMap it still writes kubelet's configuration and add-ons (cmd/upgrade/apply.go).
     """
     tools = site.on(node)
 
-    def probe(_: Facts) -> Seen:
-        running = _still_running(site, tools)
-        if running is not None:
-            return running
+    def look(facts: Facts) -> Seen:
         late = behind(manifest_images(tools), target)
         if late:
             return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
@@ -55,9 +52,9 @@ def apply(site: Site, node: Node, target: Version, name: str) -> Step:
         recorded = tools.kubectl.kubeadm_config().kubernetes_version
         if recorded != str(target):
             return NotDone(f"kubeadm-config still says {recorded}: kubeadm has not finished")
-        return Done({"images": manifest_images(tools)})
+        return _finished(tools, facts, target)
 
-    def act(_: Facts) -> None:
+    def work() -> None:
         options = site.config.upgrade
         watched(
             tools,
@@ -65,35 +62,24 @@ def apply(site: Site, node: Node, target: Version, name: str) -> Step:
             lambda: tools.kubeadm.upgrade_apply(target, options.ignore_preflight_errors, timeout=options.apply_timeout),
         )
 
-    return Step(name, f"kubeadm upgrade apply {target} on {node.name}", probe, act, changes_node=True)
+    step = _kubeadm_step(site, node, target, name, look, work)
+    return replace(step, summary=f"kubeadm upgrade apply {target} on {node.name}")
 
 
 def upgrade_control_plane_node(site: Site, node: Node, target: Version, name: str) -> Step:
-    """`kubeadm upgrade node` on a further control plane. Done when its manifests say the target."""
+    """`kubeadm upgrade node` on a further control plane: done when its manifests are new and kubeadm ended well."""
     tools = site.on(node)
-    finished = f"{tools.settings.work_dir}/kubeadm-upgrade-node-{target}"
 
-    def probe(facts: Facts) -> Seen:
-        running = _still_running(site, tools)
-        if running is not None:
-            return running
+    def look(facts: Facts) -> Seen:
         late = behind(manifest_images(tools), target)
         if late:
             return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
-        if not _finished_in(tools, finished, facts.run_id):
-            return NotDone(f"kubeadm has not finished on {node.name}")
-        return Done({"images": manifest_images(tools)})
+        return _finished(tools, facts, target)
 
-    def act(facts: Facts) -> None:
-        options = site.config.upgrade
-        watched(
-            tools,
-            node,
-            lambda: tools.kubeadm.upgrade_node(options.ignore_preflight_errors, timeout=options.apply_timeout),
-        )
-        tools.files.write(finished, facts.run_id.encode())
+    def work() -> None:
+        watched(tools, node, lambda: _upgrade_node(site, tools))
 
-    return Step(name, f"kubeadm upgrade node on {node.name}", probe, act, changes_node=True)
+    return _kubeadm_step(site, node, target, name, look, work)
 
 
 def upgrade_worker(site: Site, node: Node, target: Version, name: str) -> Step:
@@ -102,23 +88,43 @@ def upgrade_worker(site: Site, node: Node, target: Version, name: str) -> Step:
     Whether it ran cannot be seen on the node, so a note of ours is left there; running it twice is harmless.
     """
     tools = site.on(node)
-    finished = f"{tools.settings.work_dir}/kubeadm-upgrade-node-{target}"
+    step = _kubeadm_step(
+        site, node, target, name, lambda facts: _finished(tools, facts, target), lambda: _upgrade_node(site, tools)
+    )
+    return replace(step, lane=node.name)
+
+
+def _kubeadm_step(
+    site: Site, node: Node, target: Version, name: str, look: Callable[[Facts], Seen], work: Callable[[], None]
+) -> Step:
+    """Wait for a kubeadm that is at work already, look, work, and note on the node that kubeadm ended well."""
+    tools = site.on(node)
 
     def probe(facts: Facts) -> Seen:
-        running = _still_running(site, tools)
-        if running is not None:
-            return running
-        if not _finished_in(tools, finished, facts.run_id):
-            return NotDone(f"kubeadm has not finished on {node.name}")
-        return Done()
+        return _still_running(site, tools) or look(facts)
 
     def act(facts: Facts) -> None:
-        tools.kubeadm.upgrade_node(
-            site.config.upgrade.ignore_preflight_errors, timeout=site.config.upgrade.apply_timeout
-        )
-        tools.files.write(finished, facts.run_id.encode())
+        work()
+        tools.files.write(_note(tools, target), facts.run_id.encode())
 
-    return Step(name, f"kubeadm upgrade node on {node.name}", probe, act, changes_node=True, lane=node.name)
+    return Step(name, f"kubeadm upgrade node on {node.name}", probe, act, changes_node=True)
+
+
+def _upgrade_node(site: Site, tools: NodeTools) -> None:
+    options = site.config.upgrade
+    tools.kubeadm.upgrade_node(options.ignore_preflight_errors, timeout=options.apply_timeout)
+
+
+def _note(tools: NodeTools, target: Version) -> str:
+    return f"{tools.settings.work_dir}/kubeadm-upgraded-to-{target}"
+
+
+def _finished(tools: NodeTools, facts: Facts, target: Version) -> Seen:
+    """Did kubeadm end well on this node in this run?"""
+    note = _note(tools, target)
+    if tools.files.exists(note) and tools.files.read_text(note) == facts.run_id:
+        return Done({"images": manifest_images(tools)})
+    return NotDone(f"kubeadm has not finished on {tools.name}")
 
 
 def plan(site: Site, node: Node, target: Version, name: str) -> Step:
@@ -142,10 +148,6 @@ def plan(site: Site, node: Node, target: Version, name: str) -> Step:
     return Step(name, f"kubeadm upgrade plan {target} on {node.name}", probe, act)
 
 
-def _finished_in(tools: NodeTools, note: str, run_id: str) -> bool:
-    return tools.files.exists(note) and tools.files.read_text(note) == run_id
-
-
 def _still_running(site: Site, tools: NodeTools) -> Unknown | None:
     """A kubeadm that an earlier process started and that outlived it: waited for, since two at once must not be."""
     seen = until(
@@ -156,11 +158,6 @@ def _still_running(site: Site, tools: NodeTools) -> Unknown | None:
     if isinstance(seen, Done):
         return None
     return Unknown(f"a kubeadm upgrade on {tools.name} has not ended")
-
-
-def ready_to_use(kubeadm_version: str | None, target: Version) -> bool:
-    """Is the installed kubeadm package that of the target?"""
-    return kubeadm_version is not None and installed_version(kubeadm_version) == target
 
 
 def refuse_unfinished(tools: NodeTools) -> None:
