@@ -187,7 +187,7 @@ def lines(found: Standing, pasteable: Callable[[str], str]) -> RenderableType:
         found.story.transitions,
         now=_now(found),
         last=tuple(f"{row.name} {words.ENDED[row.outcome]}: {row.detail}" for row in found.failed),
-        gate="" if run.state in words.ROLLBACK else gate,
+        gate=gate,
         going_back=found.cost.text,
         next_command="" if found.holder else pasteable(found.next_command),
         running=found.holder is not None,

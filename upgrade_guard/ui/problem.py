@@ -19,9 +19,9 @@ def told(
     hint: str = "",
 ) -> None:
     """Print them. `said` is a program's stderr, of which the last line is shown when the message lacks it."""
-    first = Text(f"{word}: ", style="bold red")
-    first.append(one_line(message), style="default")
-    lines = [first]
+    shown = one_line(message)
+    named = shown.lower().startswith(word.lower())
+    lines = [Text.assemble(("" if named else f"{word}: ", "bold red"), shown)]
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
     if last and one_line(last) not in one_line(message):
         lines.append(Text(f"  it said: {one_line(last)}"))
@@ -29,8 +29,6 @@ def told(
     if standing:
         lines.append(Text(visible(standing)))
     if hint:
-        arrow = Text("Next: ", style="bold")
-        arrow.append(one_line(hint))
-        lines.append(arrow)
+        lines.append(Text.assemble(("Next: ", "bold"), one_line(hint)))
     for line in lines:
         story.print(line, soft_wrap=True)

@@ -173,9 +173,8 @@ def findings(found: Sequence[Finding], *, verbose: bool = False) -> RenderableTy
         for finding in found:
             if finding.severity is severity:
                 where = f" on {finding.where}" if finding.where else ""
-                text = Text(f"{word:8}  ", style=style)
-                text.append(words.one_line(f"{finding.check}{where}: {finding.message}"), style="default")
-                lines.append(text)
+                said = words.one_line(f"{finding.check}{where}: {finding.message}")
+                lines.append(Text.assemble((f"{word:8}  ", style), said))
                 if finding.hint:
                     lines.append(Text(f"{'':8}  -> {words.one_line(finding.hint)}", style="dim"))
     counts = {severity: sum(1 for finding in found if finding.severity is severity) for severity in Severity}
