@@ -16,6 +16,9 @@ _FORMAT = "${Package} ${Version} ${db:Status-Abbrev}\\n"
 _QUIET = ("env", "DEBIAN_FRONTEND=noninteractive")
 _INSTALL = ("apt-get", "install", "--yes", "--allow-downgrades", "--allow-change-held-packages")
 _KEEP_CONFIGURATION = ("-o", "Dpkg::Options::=--force-confold")
+# Seconds. unattended-upgrades works at night too, and an apt-get whose upgrade-guard died goes on by itself (apt 1.9.11
+# and newer know the option, older ones pass it over).
+_PATIENT = ("-o", "DPkg::Lock::Timeout=300")
 
 
 class Apt:
@@ -55,7 +58,7 @@ class Apt:
         """Bring those packages to exactly those versions, down too; configuration files that were edited stay."""
         wanted = tuple(f"{check_name(name, 'package name')}={version}" for name, version in sorted(versions.items()))
         only = ("--download-only",) if download_only else ()
-        argv = (*_QUIET, *_INSTALL, *_KEEP_CONFIGURATION, *only, *wanted)
+        argv = (*_QUIET, *_INSTALL, *_KEEP_CONFIGURATION, *_PATIENT, *only, *wanted)
         run_checked(self._host, argv, timeout=timeout, changes=True)
 
     def hold(self, names: tuple[str, ...]) -> None:
