@@ -61,13 +61,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "plan-refuses",
         "`kubeadm upgrade plan` refuses the version.",
-        "The run stops before the control plane changes: exit 4, state copied; `abort` puts the kubeadm package back.",
+        "The kubeadm package goes back: exit 7, state rolled-back; the control plane was never touched.",
         once=False,
     ),
     Fault(
         "package-missing",
         "The target's kubelet package is not in the repository.",
-        "The run stops before the control plane changes: exit 4, state copied; `abort` puts the kubeadm package back.",
+        "The kubeadm package goes back: exit 7, state rolled-back; the control plane was never touched.",
         once=False,
     ),
     Fault(

@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 READ_TIMEOUT = 30.0  # seconds: looking at something on the node itself
 CHANGE_TIMEOUT = 120.0  # seconds: a small change there
-_ERROR = re.compile(r"^(error|e:|fatal|\[error|panic:)|\bFATAL\b", re.IGNORECASE)
+_ERROR = re.compile(r"(?i:^(error|e:|fatal|\[error|panic:))|\bFATAL\b")
+_CHECK = "[ERROR "  # kubeadm's preflight names each check that failed on a line of its own
 _SHOWN = 500  # characters of a program's own words in our messages
 
 
@@ -86,13 +87,15 @@ _WITH_VERBS = frozenset(
 
 def last_words(result: Result) -> str:
     """The line that says why, with the list that may follow it: the last one that calls itself an error, else the last
-    one; stderr before stdout."""
+    one; stderr before stdout. Of kubeadm's preflight every check that failed."""
     for text in (result.stderr, result.stdout):
         lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("To see the stack")]
         errors = [number for number, line in enumerate(lines) if _ERROR.search(line)]
         if lines:
             start = errors[-1] if errors else len(lines) - 1
-            listed = takewhile(lambda line: line.startswith("- "), lines[start + 1 :])
+            while lines[start].startswith(_CHECK) and lines[start - 1].startswith(_CHECK) and start > 0:
+                start -= 1
+            listed = takewhile(lambda line: line.startswith(("- ", _CHECK)), lines[start + 1 :])
             return " ".join((lines[start], *listed))[:_SHOWN]
     return ""
 

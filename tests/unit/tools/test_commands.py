@@ -39,6 +39,13 @@ def test_a_command_is_called_by_its_program_and_verbs(argv: tuple[str, ...], nam
             "error: the reason\nTo see the stack trace of this error execute with --v=5 or higher\n",
             "error: the reason",
         ),
+        (
+            "",
+            "[upgrade/health] FATAL: [preflight] Some fatal errors occurred:\n\t[ERROR CreateJob]: no Job\n"
+            "\t[ERROR ControlPlaneNodesReady]: not ready\n[preflight] If you know what you are doing, you can make a "
+            "check non-fatal with `--ignore-preflight-errors=...`\n",
+            "[ERROR CreateJob]: no Job [ERROR ControlPlaneNodesReady]: not ready",
+        ),
         ("", "Error: the reason\ntrailing talk\n", "Error: the reason"),
         ("", "[x] FATAL: because:\n\n\t- one\n\t- two\n\nPlease try again\n", "[x] FATAL: because: - one - two"),
         ("", "warning: terrors may follow\n", "warning: terrors may follow"),
