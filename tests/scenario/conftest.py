@@ -23,6 +23,7 @@ def new_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
         directories.append(directory)
         stage = Stage(cluster.up(directory, **{"pace": 0.0, "patience": 5.0, "grace": 0.5, **options}))
         made.append(stage)
+        stage.configure(settle_time='"1s"')
         return stage
 
     yield new

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +21,7 @@ from upgrade_guard.lab import faults
 from upgrade_guard.lab.cluster import LabCluster
 from upgrade_guard.lab.gateway import EtcdAway, Gateway
 from upgrade_guard.lab.records import read_record
-from upgrade_guard.lab.simulation import access
+from upgrade_guard.lab.simulation import credentials
 
 PROGRAM = Path(sys.executable).with_name("upgrade-guard")
 # Limits for a machine that hangs, in seconds; nothing is measured by them.
@@ -179,6 +181,11 @@ class Stage:
         """Until the run has entered that state."""
         self._await(lambda: state in self.states(), going, f"state {state}")
 
+    def reaches(self, state: str, going: Going) -> bool:
+        """Does it enter that state before it ends?"""
+        until(lambda: state in self.states() or not going.runs, what=f"state {state}, or an end")
+        return state in self.states()
+
     def await_outcome(self, step: str, outcome: str, going: Going, times: int = 1) -> None:
         """Until the journal holds so many rows of that outcome for the step."""
         self._await(lambda: self.outcomes(step).count(outcome) >= times, going, f"{step} {outcome}")
@@ -269,7 +276,9 @@ class Stage:
         return {name: (int(one["hash"]), int(one.get("compact_revision", 0))) for name, one in answers.items()}
 
     def _gateway(self, node: str) -> Gateway:
-        return Gateway(access(self.lab.layout, self.lab.settings, node))
+        settings = self.lab.settings
+        context = credentials(self.lab.layout).context()
+        return Gateway(settings.addresses[node], settings.ports.etcd_client, context)
 
     def node_truth(self, name: str) -> dict[str, Any]:
         """Everything about a node that an upgrade changes and a rollback has to bring back.
@@ -289,6 +298,39 @@ class Stage:
         """`node_truth` of every node."""
         return {name: self.node_truth(name) for name in self.lab.settings.names}
 
+    def put_before(self, program: Path, script: str) -> None:
+        """A shell script in the place of a program of a node; the program itself is then "$real"."""
+        real = program.with_name(f".{program.name}-real")
+        program.rename(real)
+        program.write_text(f"#!/bin/sh\nreal={shlex.quote(str(real))}\n{script}\n")
+        program.chmod(0o755)
+
+    def fail_after(self, node: str, program: str, words: str) -> None:
+        """That program does its work there and then says that it failed."""
+        script = (
+            f'"$real" "$@"; status=$?\ncase "$*" in {shlex.quote(words)}*) echo "error: made up" >&2; exit 1;; esac'
+        )
+        self.put_before(self.lab.layout.programs(node) / program, f"{script}\nexit $status")
+
+    @contextmanager
+    def held(self, program: Path, words: str = "") -> Iterator[Callable[[Going], None]]:
+        """While it lasts, the program waits before it begins, if its command line has these words.
+
+        What is yielded waits for a command of the product to come to such a wait.
+        """
+        held, begun = (program.with_name(f".{program.name}-{word}") for word in ("held", "begun"))
+        held.touch()
+        wait = f"touch {shlex.quote(str(begun))}; while [ -e {shlex.quote(str(held))} ]; do sleep 0.02; done"
+        self.put_before(program, f'case "$*" in *{shlex.quote(words)}*) {wait};; esac\nexec "$real" "$@"')
+
+        def wait_for(going: Going) -> None:
+            self._await(begun.exists, going, f"{program.name} {words}")
+
+        try:
+            yield wait_for
+        finally:
+            held.unlink()
+
     def switch_off(self, fault: str) -> None:
         """Take a fault away."""
         faults.switch_off(self.lab.directory, fault)
@@ -303,6 +345,18 @@ class Stage:
             if going.runs:
                 os.killpg(going.process.pid, signal.SIGKILL)
                 going.process.wait()
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any], inside: str = "") -> set[str]:
+    """The paths, through nested mappings, at which the two differ."""
+    found: set[str] = set()
+    for key in before.keys() | after.keys():
+        path, old, new = f"{inside}{key}", before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found |= changed(old, new, f"{path} ")
+        elif old != new:
+            found.add(path)
+    return found
 
 
 def digests(directory: Path) -> dict[str, str]:

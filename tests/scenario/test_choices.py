@@ -1,0 +1,116 @@
+"""What an operator configured or typed decides how a failed upgrade goes on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from scenario.ends import (
+    AFTER,
+    BEFORE,
+    OLD,
+    assert_completed,
+    assert_data_went_back,
+    assert_rolled_back,
+    assert_untouched,
+)
+from scenario.stage import TARGET, Stage, changed, until
+
+
+def test_a_failed_worker_is_left_as_it_is_until_the_operator_rolls_back(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(faults=("kubelet-fails-worker",))
+    stage.configure(on_node_failure='"pause"', ready_timeout='"15s"')
+    before = stage.truth()
+    stage.put_key(BEFORE, "written before the run")
+
+    stopped = stage.run(ends=6)
+    assert stopped.data["state"] == "control-plane-upgraded"
+    assert "upgrade-guard" in stopped.error["hint"]
+    assert "rollback" in stopped.error["hint"]
+    assert stage.node_truth("w1")["packages"]["kubelet"].startswith(TARGET[1:])
+    assert stage.unschedulable() == {"w1"}
+    stage.put_key(AFTER, "written after the snapshot")
+
+    asked = stage.guard("rollback", "--yes", ends=6)
+    assert "--confirm-cluster" in asked.error["hint"]
+    assert stage.states()[-1] == "control-plane-upgraded"
+    wrong = stage.guard("rollback", "--confirm-cluster", "production", ends=None)
+    assert wrong.exit_code in (2, 3, 6), wrong
+    assert stage.states()[-1] == "control-plane-upgraded"
+
+    done = stage.guard("rollback", "--confirm-cluster", "lab")
+    assert done.data["outcome"] == "rolled-back"
+    assert_rolled_back(stage, before)
+    assert_data_went_back(stage)
+    assert "--confirm-cluster" in [approval["how"] for approval in stage.show()["approvals"]]
+
+
+def test_a_failed_worker_takes_the_whole_cluster_back_where_that_is_wanted(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(faults=("drain-blocked",))
+    stage.configure(on_node_failure='"rollback-cluster"', drain_timeout='"3s"')
+    before = stage.truth()
+    stage.put_key(BEFORE, "written before the run")
+    ended = stage.run(ends=7)
+    assert ended.data["state"] == "rolled-back"
+    assert_rolled_back(stage, before)
+    assert_data_went_back(stage)
+
+
+def test_a_failed_verification_can_wait_for_the_operator(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(faults=("workload-broken",))
+    stage.configure(on_verify_failure='"pause"', ready_timeout='"15s"')
+    stopped = stage.run(ends=6)
+    assert stopped.data["state"] == "nodes-upgraded"
+    assert "ledger" in " ".join((stopped.error["message"], *stopped.error["reasons"]))
+    assert stage.kubelet_versions() == {"cp1": TARGET, "w1": TARGET}
+    status = stage.guard("status").data
+    assert status["state"] == "nodes-upgraded"
+    stage.switch_off("workload-broken")
+    stage.guard("resume", "--yes")
+    assert_completed(stage)
+
+
+def test_without_automatic_rollback_the_operator_is_asked(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(faults=("apply-fails-after-etcd",))
+    before = stage.truth()
+    stage.put_key(BEFORE, "written before the run")
+    stopped = stage.run("--no-auto-rollback", ends=6)
+    assert stopped.data["state"] == "planned"
+    assert "rolling-back" not in stage.states()
+    assert "rollback" in stopped.error["hint"]
+    stage.put_key(AFTER, "written after the snapshot")
+
+    refused = stage.guard("abort", "--yes", ends=3)
+    assert "rollback" in refused.error["hint"]
+    assert stage.states()[-1] == "planned"
+
+    stage.guard("rollback", "--confirm-cluster", "lab")
+    assert_rolled_back(stage, before)
+    assert_data_went_back(stage)
+
+
+def test_a_run_is_closed_while_the_control_plane_is_untouched(stage: Stage) -> None:
+    before = stage.truth()
+    asked = stage.guard("run", TARGET, ends=6)
+    assert "--yes" in asked.error["hint"] + asked.error["message"]
+    assert asked.data["state"] == "copied"
+    assert changed(before, stage.truth()) == {"cp1 packages kubeadm", "cp1 source"}
+
+    # Held while the gate is judged for `planned`: an interrupt then comes in the middle of the step.
+    [etcdctl] = stage.lab.layout.work("cp1").rglob("etcdctl")
+    with stage.held(etcdctl, "endpoint status") as hold:
+        going = stage.start("resume", "--yes")
+        hold(going)
+        assert stage.outcomes("plan/approve")[-1] == "started"
+        going.send(signal.SIGINT)
+        until(lambda: "nterrupt" in going.complained.read_text(), what="its word that it stops")
+    assert going.wait().exit_code == 130
+    assert stage.states()[-1] == "planned"
+    assert stage.outcomes("control-plane/cp1/apply") == []
+    assert stage.guard("status").data["state"] == "planned"
+
+    closed = stage.guard("abort", "--yes")
+    assert closed.data["outcome"] == "aborted"
+    assert_untouched(stage, before)
+    assert stage.kubelet_versions() == {"cp1": OLD, "w1": OLD}
+    assert stage.guard("abort", "--yes", ends=3).error["message"].startswith("no run is open")

@@ -1,0 +1,181 @@
+"""Every fault of the lab comes to its documented end, and what must hold then holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from scenario.ends import (
+    AFTER,
+    BEFORE,
+    OLD,
+    assert_completed,
+    assert_data_went_back,
+    assert_no_data_was_restored,
+    assert_rolled_back,
+    assert_untouched,
+)
+from scenario.stage import TARGET, Answer, Stage, changed
+
+from upgrade_guard.lab.faults import FAULTS, Fault
+
+
+@dataclass
+class Ended:
+    """A run that met a fault: how the command ended, and how the nodes were before it."""
+
+    stage: Stage
+    fault: str
+    answer: Answer
+    before: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class End:
+    """What a fault must come to. `says` is in the error's message or reasons, `then` looks at everything else.
+
+    `settings` shorten the one wait that the fault is about; `others` are faults that come with it.
+    """
+
+    exit_code: int
+    state: str
+    says: str
+    then: Callable[[Ended], None]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+
+def nothing_was_changed(ended: Ended) -> None:
+    stage = ended.stage
+    assert_untouched(stage, ended.before)
+    assert stage.rows("select name from steps where changes_node") == []
+    assert stage.guard("status").data["state"] == ended.answer.data["state"]
+
+
+def a_new_snapshot_completes(ended: Ended) -> None:
+    nothing_was_changed(ended)
+    stage = ended.stage
+    spoilt = stage.rows("select snapshot_sha256 from snapshots")
+    stage.switch_off(ended.fault)
+    stage.guard("resume", "--yes")
+    assert_completed(stage)
+    [proven] = stage.rows("select snapshot_sha256 from proofs where ok")[len(spoilt) :]
+    assert proven not in spoilt
+
+
+def resume_completes_without_it(ended: Ended) -> None:
+    nothing_was_changed(ended)
+    ended.stage.switch_off(ended.fault)
+    ended.stage.guard("resume", "--yes")
+    assert_completed(ended.stage)
+
+
+def the_kubeadm_package_went_back(ended: Ended) -> None:
+    assert_rolled_back(ended.stage, ended.before)
+    assert "planned" not in ended.stage.states()
+    assert ended.stage.rows("select name from steps where name like 'control-plane/%'") == []
+    assert_no_data_was_restored(ended.stage)
+
+
+def only_packages_went_back(ended: Ended) -> None:
+    assert_rolled_back(ended.stage, ended.before)
+    assert ended.stage.key(AFTER) == "written after the snapshot"
+    assert_no_data_was_restored(ended.stage)
+
+
+def everything_went_back(ended: Ended) -> None:
+    assert ended.answer.data["outcome"] == "rolled-back"
+    assert_rolled_back(ended.stage, ended.before)
+    assert_data_went_back(ended.stage)
+
+
+def everything_went_back_and_a_second_run_completes(ended: Ended) -> None:
+    everything_went_back(ended)
+    [first] = ended.stage.guard("history").data
+    ended.stage.switch_off(ended.fault)
+    ended.stage.run()
+    assert_completed(ended.stage)
+    second, again = ended.stage.guard("history").data
+    assert second["outcome"] == "completed"
+    assert again == first
+
+
+def the_worker_went_back_and_resume_completes(ended: Ended) -> None:
+    stage = ended.stage
+    assert changed(ended.before["w1"], stage.node_truth("w1")) == set()
+    assert stage.kubelet_versions() == {"cp1": TARGET, "w1": OLD}
+    assert stage.unschedulable() == set()
+    assert stage.waiting_pods() == []
+    assert stage.key(AFTER) == "written after the snapshot"
+    assert "Put back: w1" in ended.answer.error["message"]
+    stage.switch_off(ended.fault)
+    stage.guard("resume", "--yes")
+    assert_completed(stage)
+
+
+def resume_completes_the_rollback(ended: Ended) -> None:
+    stage = ended.stage
+    assert stage.guard("status").data["state"] == "rollback-failed"
+    again = stage.guard("resume", "--yes", ends=7)
+    everything_went_back(Ended(stage, ended.fault, again, ended.before))
+    assert list(stage.lab.layout.etcd("cp1").parent.glob("*-partial-*")), "a half restore must be kept aside"
+
+
+SHORT_READY = {"ready_timeout": '"15s"'}
+ENDS: dict[str, End] = {
+    "snapshot-truncated": End(4, "inspected", "is cut short", a_new_snapshot_completes),
+    "snapshot-flipped-byte": End(4, "inspected", "does not match the SHA-256", nothing_was_changed),
+    "offsite-copy-differs": End(4, "inspected", "does not read back equal", a_new_snapshot_completes),
+    "etcd-alarm": End(3, "started", "etcd has the alarm NOSPACE", resume_completes_without_it),
+    "certificate-expired": End(3, "started", "expired: apiserver", nothing_was_changed),
+    "plan-refuses": End(7, "rolled-back", "kubeadm upgrade plan", the_kubeadm_package_went_back),
+    "package-missing": End(7, "rolled-back", "kubelet v1.28.0 is not in any package", the_kubeadm_package_went_back),
+    "apply-fails-before-change": End(7, "rolled-back", "CreateJob", only_packages_went_back),
+    "apply-fails-after-etcd": End(
+        7, "rolled-back", "connection refused", everything_went_back_and_a_second_run_completes
+    ),
+    "apply-hangs": End(7, "rolled-back", "kubeadm", everything_went_back, {"apply_timeout": '"10s"'}),
+    "apiserver-never-ready": End(7, "rolled-back", "kube-apiserver", everything_went_back),
+    "kubelet-fails-control-plane": End(7, "rolled-back", "kubelet", everything_went_back, SHORT_READY),
+    "kubelet-fails-worker": End(
+        6, "control-plane-upgraded", "kubelet", the_worker_went_back_and_resume_completes, SHORT_READY
+    ),
+    "drain-blocked": End(
+        6,
+        "control-plane-upgraded",
+        "drain",
+        the_worker_went_back_and_resume_completes,
+        {"drain_timeout": '"3s"'},
+    ),
+    "workload-broken": End(7, "rolled-back", "ledger", everything_went_back, SHORT_READY),
+    "restore-fails-once": End(
+        8, "rollback-failed", "no space left", resume_completes_the_rollback, others=("apply-fails-after-etcd",)
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_ends_as_documented(fault: Fault, new_stage: Callable[..., Stage]) -> None:
+    assert fault.name in ENDS, f"say in ENDS what {fault.name} must come to"
+    end = ENDS[fault.name]
+    assert f"exit {end.exit_code}" in fault.ends
+    assert f"state {end.state}" in fault.ends
+    stage = new_stage(faults=(fault.name, *end.others))
+    stage.configure(**end.settings)
+    before = stage.truth()
+    stage.put_key(BEFORE, "written before the run")
+    going = stage.start("run", TARGET, "--yes")
+    if stage.reaches("planned", going):
+        stage.put_key(AFTER, "written after the snapshot")
+    answer = going.wait()
+    assert answer.exit_code == end.exit_code, answer
+    assert answer.data["state"] == end.state
+    assert end.says in " ".join((answer.error["message"], *answer.error["reasons"])), answer
+    assert answer.error["hint"]
+    end.then(Ended(stage, fault.name, answer, before))
+
+
+def test_every_expectation_is_about_a_fault() -> None:
+    assert set(ENDS) == {fault.name for fault in FAULTS}
