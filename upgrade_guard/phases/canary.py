@@ -39,8 +39,7 @@ def canary(site: Site, cluster: Cluster, name: str) -> Step:
         kubectl.delete(objects)
         try:
             kubectl.apply(objects)
-            until(site.clock, site.config.upgrade.ready_timeout, lambda: working(site, cluster))
-            seen = working(site, cluster)
+            seen = until(site.clock, site.config.upgrade.ready_timeout, lambda: working(site, cluster))
             if isinstance(seen, Done):
                 passed.append(dict(seen.result))
             else:
