@@ -34,6 +34,7 @@ OffsiteDirectory = Annotated[
     Path | None,
     typer.Option("--offsite", metavar="DIR", help="Where the off-site copies go; on another device than the lab."),
 ]
+Pace = Annotated[float, typer.Option("--pace", min=0.0, metavar="SECONDS", help="How long an apply takes, about.")]
 DEFAULT_DIRECTORY = Path("upgrade-guard-lab")
 DEFAULT_FROM = "v1.27.16"
 
@@ -53,10 +54,11 @@ def up(
     workers: Workers = 1,
     fault: Fault = None,
     offsite: OffsiteDirectory = None,
+    pace: Pace = 1.5,
 ) -> None:
     """Build a lab, or complete one; leaves an ordinary configuration at DIR/config.toml."""
     front = Front.of(context)
-    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite)
+    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace)
     configuration = directory.absolute() / "config.toml"
     answer = {"directory": str(directory.absolute()), "config": str(configuration)}
     front.answer(answer, lambda: f"The lab is up.\nNext: upgrade-guard --config {configuration} run v1.28.0")
@@ -95,6 +97,7 @@ def run(
     workers: Workers = 1,
     fault: Fault = None,
     offsite: OffsiteDirectory = None,
+    pace: Pace = 1.5,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab as the run left it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve what an operator normally approves.")] = False,
     no_auto_rollback: Annotated[
@@ -106,7 +109,7 @@ def run(
 
     front = Front.of(context)
     wiring.version_of(version)
-    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite)
+    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace)
     front.config_path = directory.absolute() / "config.toml"
     try:
         upgrade.start(front, version, wiring.Choices(yes, not no_auto_rollback))
@@ -128,6 +131,7 @@ def _up(
     workers: int,
     faults: tuple[str, ...],
     offsite: Path | None,
+    pace: float,
 ) -> LabCluster:
     if control_planes not in (1, 3):
         raise UsageProblem(f"--control-planes {control_planes}: a lab has 1 or 3", hint="upgrade-guard lab up --help")
@@ -143,6 +147,7 @@ def _up(
         workers=workers,
         faults=faults,
         offsite=offsite,
+        pace=pace,
     )
 
 

@@ -156,7 +156,10 @@ class Progress:
 
     def stopping(self, reason: str) -> None:
         """An interrupt was asked for; the current step is finished first."""
-        self._say(reason, style="bold yellow")
+        with self._lock:
+            at_work = ", ".join(self._running)
+        first = f"{at_work} is finished and recorded first" if at_work else "no step is under way"
+        self._say(f"{reason}: stopping; {first}. Once more stops at once.", style="bold yellow")
 
     # What the hosts tell.
 
