@@ -151,7 +151,9 @@ class _Reader:
             if not isinstance(entry, dict):
                 raise self.refused(f"nodes.{name}", "a table is expected", f"write [nodes.{name}]")
             if name == "*" and "address" in entry:
-                raise self.refused("nodes.*.address", "one address for every node cannot be", "write it in [nodes.NAME]")
+                raise self.refused(
+                    "nodes.*.address", "one address for every node cannot be", "write it in [nodes.NAME]"
+                )
             entries[name] = self.table(NODE_TABLE, entry, f"nodes.{name}.")
         shared = entries.get("*", {})
         return {name: {**shared, **entry} for name, entry in entries.items()}
