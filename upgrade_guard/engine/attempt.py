@@ -36,7 +36,8 @@ def attempt(step: Step, facts: Facts, *, in_doubt: bool) -> Ending:
     """
     try:
         return _look_first(step, facts, in_doubt=in_doubt)
-    except Interrupted as problem:
+    except (Interrupted, DecisionNeeded) as problem:
+        # Nobody could be asked, or the answer was no: nothing has failed, the step waits for its answer.
         return Ending(Outcome.INTERRUPTED, detail=problem.message, problem=problem)
     except Exception as bug:  # noqa: BLE001 - raised again by the caller, after the journal has it
         return Ending(Outcome.FAILED, detail=f"{type(bug).__name__}: {bug}", problem=bug)
@@ -45,7 +46,7 @@ def attempt(step: Step, facts: Facts, *, in_doubt: bool) -> Ending:
 def _look_first(step: Step, facts: Facts, *, in_doubt: bool) -> Ending:
     try:
         seen = _look(step, facts)
-    except Interrupted:
+    except (Interrupted, DecisionNeeded):
         raise
     except HostUnreachable as problem:
         # Nothing was done by this attempt; but what an earlier one did is still not known.
@@ -60,10 +61,10 @@ def _look_first(step: Step, facts: Facts, *, in_doubt: bool) -> Ending:
             return _cannot_tell(step, seen.why)
     try:
         step.act(facts)
-    except (Interrupted, Refused) as problem:
+    except (Interrupted, DecisionNeeded):
+        raise
+    except Refused as problem:
         # A refusal changed nothing by its definition, so there is nothing to look at.
-        if isinstance(problem, Interrupted):
-            raise
         return Ending(Outcome.FAILED, detail=problem.message, problem=problem)
     except GuardError as problem:
         return _look_again(step, facts, problem)

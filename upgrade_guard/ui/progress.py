@@ -25,11 +25,15 @@ from upgrade_guard.ui.console import Screen
 
 @dataclass
 class _Running:
-    """A step at work in its lane, since when, and the last line that its command printed."""
+    """A step at work in its lane, since when, and the last line that its changing command printed.
+
+    What a reading command prints (JSON, a file) is not for people.
+    """
 
     step: Step
     since: float
     thread: int
+    changing: bool = False
     heard: str = ""
 
 
@@ -165,17 +169,20 @@ class Progress:
 
     def started(self, host: str, command: Command) -> None:
         """A command is about to run."""
+        with self._lock:
+            for running in self._of_this_thread():
+                running.changing = command.changes
         if self._screen.verbose:
             self._say(f"    {host} $ {shlex.join(command.shown)}", style="dim")
 
     def output(self, host: str, text: str) -> None:
-        """A piece of its output: the last line of it is shown under the step, all of it when verbose."""
+        """A piece of its output: the last line of what changes something is shown, all of it when verbose."""
         lines = [line for line in text.splitlines() if line.strip()]
         if not lines:
             return
         with self._lock:
-            for running in self._running.values():
-                if running.thread == threading.get_ident():
+            for running in self._of_this_thread():
+                if running.changing:
                     running.heard = f"{host}: {lines[-1]}"
         if self._screen.verbose:
             for line in lines:
@@ -183,6 +190,9 @@ class Progress:
 
     def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
         """It ended; the step says what that means."""
+
+    def _of_this_thread(self) -> list[_Running]:
+        return [running for running in self._running.values() if running.thread == threading.get_ident()]
 
     def card(self) -> Card:
         """What the card shows at this moment."""

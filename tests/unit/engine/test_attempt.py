@@ -71,7 +71,7 @@ CASES: dict[str, tuple[list[Said], Exception | None, Outcome, type[Exception] | 
     "act fails, look fails": ([NotDone(), UnexpectedOutput("{")], FAILURE, Outcome.FAILED, CommandFailed),
     "act fails, then nobody there": ([NotDone(), GONE], FAILURE, Outcome.UNKNOWN, HostUnreachable),
     "act ends well, look fails": ([NotDone(), UnexpectedOutput("{")], None, Outcome.FAILED, UnexpectedOutput),
-    "act needs a person": ([NotDone(), NotDone()], DecisionNeeded("who?"), Outcome.FAILED, DecisionNeeded),
+    "act needs a person": ([NotDone()], DecisionNeeded("who?"), Outcome.INTERRUPTED, DecisionNeeded),
     "act refuses": ([NotDone()], Refused("no"), Outcome.FAILED, Refused),
     "act is interrupted": ([NotDone()], Interrupted("stop"), Outcome.INTERRUPTED, Interrupted),
     "first look is interrupted": ([Interrupted("stop")], None, Outcome.INTERRUPTED, Interrupted),

@@ -119,7 +119,10 @@ def test_the_card_knows_what_runs_for_how_long_and_what_it_last_said() -> None:
     seconds = Seconds()
     progress = Progress(screen(), Card(run(State.PLANNED), moves(State.STARTED, State.INSPECTED)), seconds)
     progress.step_began(APPLY, in_doubt=False)
+    progress.started("cp1", Command(("kubeadm", "upgrade", "apply"), timeout=900, changes=True))
     progress.output("cp1", "[upgrade] waiting\n")
+    progress.started("cp1", Command(("kubectl", "get", "nodes", "-o", "json"), timeout=30))
+    progress.output("cp1", "}\n")
     seconds.now += 12
     assert progress.card().now == (
         "control-plane/cp1/apply: kubeadm upgrade apply (12 s)",
