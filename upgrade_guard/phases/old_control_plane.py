@@ -17,7 +17,10 @@ from upgrade_guard.tools.kubectl import PodRow
 
 
 def start_kubelet(site: Site, node: Node) -> Step:
-    """daemon-reload, because the unit came back with the package, then start; it starts the static pods."""
+    """daemon-reload, because the unit came back with the package, then start; it starts the static pods.
+
+    By `restart`: a unit in systemd's restart loop ignores `start` until its delay has passed (systemd: service_start).
+    """
     tools = site.on(node)
     unit = tools.settings.kubelet_unit
 
@@ -26,7 +29,7 @@ def start_kubelet(site: Site, node: Node) -> Step:
 
     def act(_: Facts) -> None:
         tools.systemctl.daemon_reload()
-        tools.systemctl.start(unit)
+        tools.systemctl.restart(unit)
 
     return Step(
         f"rollback/{node.name}/start-kubelet",

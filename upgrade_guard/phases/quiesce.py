@@ -20,6 +20,7 @@ GRACE = 3
 thirty; both came back clean after SIGKILL (measured)."""
 
 STOP_TIMEOUT = 60.0
+_AT_REST = ("inactive", "failed", "unknown")
 
 
 def stopped_manifests(tools: NodeTools, run_id: str) -> str:
@@ -48,14 +49,17 @@ def quiesce(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
 
 
 def hold_kubelet(site: Site, node: Node) -> Step:
-    """Stop kubelet, so that nothing starts again what is stopped next."""
+    """Stop kubelet, so that nothing starts again what is stopped next.
+
+    One that does not come up is not stopped: systemd starts it again every ten seconds ("activating"), and it would come
+    up in the middle of the restore, as soon as its package is the old one again.
+    """
     tools = site.on(node)
     unit = tools.settings.kubelet_unit
 
     def probe(_: Facts) -> Seen:
-        if tools.systemctl.is_active(unit):
-            return NotDone(f"kubelet on {node.name} is running")
-        return Done()
+        state = tools.systemctl.state(unit)
+        return Done() if state in _AT_REST else NotDone(f"kubelet on {node.name} is {state}")
 
     def act(_: Facts) -> None:
         refuse_unfinished(tools)
