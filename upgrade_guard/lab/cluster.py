@@ -99,12 +99,9 @@ def down(directory: Path) -> None:
     with locked(layout.lock):
         fault_switch.stop_watchers(lab.directory)
         for name in lab.settings.control_planes:
-            record = read_record(layout, name)
-            for container in record.containers:
-                if container.pid:
-                    processes.stop(container.pid, container.begun, ETCD_GRACE)
-            for orphan in processes.running_with(f"--data-dir={layout.etcd(name)}"):
-                processes.stop(*orphan, ETCD_GRACE)
+            # By their command line, so that also one is found that no record knows of.
+            for process in processes.running_with(f"--data-dir={layout.etcd(name)}"):
+                processes.stop(*process, ETCD_GRACE)
     if lab.settings.offsite_is_ours:
         shutil.rmtree(lab.settings.offsite, ignore_errors=True)
     for name in OURS:  # the lab's own state last, so that a `down` that was cut short can be repeated

@@ -12,6 +12,8 @@ from pathlib import Path
 from unit.lab.conftest import until
 
 from upgrade_guard.lab import processes
+from upgrade_guard.lab.gateway import Gateway
+from upgrade_guard.lab.simulation import credentials
 
 CANARY = {
     "apiVersion": "v1",
@@ -55,6 +57,16 @@ def apply(operator, objects: list[dict]) -> None:
 def delete(operator, objects: list[dict]) -> None:
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     operator.kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", stdin=listed)
+
+
+def write_elsewhere(operator, revisions: int) -> None:
+    """Let the cluster's revision grow."""
+    settings = operator.lab.settings
+    context = credentials(operator.lab.layout).context()
+    gateway = Gateway(settings.addresses["cp1"], settings.ports.etcd_client, context)
+    for number in range(revisions):
+        gateway.write({"/elsewhere": str(number)})
+    gateway.close()
 
 
 def canary_phase(operator) -> str:
@@ -166,8 +178,7 @@ def test_watchers_that_saw_the_future_do_nothing_new(new_lab: Callable, tmp_path
     operator = new_lab()
     lab = operator.lab
     snapshot = operator.save_snapshot(tmp_path / "before.db")
-    for number in range(30):
-        operator.etcdctl("put", f"/elsewhere/{number}", "makes the revision grow")
+    write_elsewhere(operator, 30)
     operator.kubectl("get", "nodes")  # kubelets and proxies see it
     operator.roll_back(snapshot)
     apply(operator, [CANARY, *canary_service(lab)])
@@ -185,12 +196,10 @@ def test_watchers_that_saw_the_future_do_nothing_new(new_lab: Callable, tmp_path
 def test_revisions_that_pass_what_was_seen_wake_the_watchers(new_lab: Callable, tmp_path: Path) -> None:
     operator = new_lab()
     snapshot = operator.save_snapshot(tmp_path / "before.db")
-    for number in range(30):
-        operator.etcdctl("put", f"/elsewhere/{number}", "makes the revision grow")
+    write_elsewhere(operator, 30)
     operator.kubectl("get", "nodes")
     operator.roll_back(snapshot)
     apply(operator, [CANARY])
     assert canary_phase(operator) == "Pending"
-    for number in range(60):
-        operator.etcdctl("put", f"/elsewhere/{number}", "and pass what was seen")
+    write_elsewhere(operator, 60)
     assert canary_phase(operator) == "Running"
