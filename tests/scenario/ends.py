@@ -51,7 +51,7 @@ def assert_data_went_back(stage: Stage) -> None:
 def assert_no_data_was_restored(stage: Stage) -> None:
     """etcd's data was left alone."""
     assert stage.outcomes("rollback/cp1/swap") == []
-    assert list(stage.lab.layout.etcd("cp1").parent.glob("*upgrade-guard*")) == []
+    assert list(stage.lab.layout.etcd("cp1").parent.glob("etcd*upgrade-guard*")) == []
 
 
 def assert_story(stage: Stage) -> None:

@@ -118,7 +118,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "restore-fails-once",
         "The first real restore of etcd (not the one of the proof) dies half-way and leaves a partial directory.",
-        "Only in a rollback: it stops with exit 8, state rollback-failed; `resume` completes it with exit 7.",
+        "Only in a rollback: the partial directory goes aside, the restore is done again: exit 7, state rolled-back.",
+    ),
+    Fault(
+        "restore-fails",
+        "Every real restore of etcd (not the one of the proof) dies half-way.",
+        "Only in a rollback: it stops with exit 8, state rollback-failed; without the fault `resume` ends with exit 7.",
+        once=False,
     ),
 )
 NAMES = tuple(fault.name for fault in FAULTS)

@@ -51,8 +51,8 @@ def quiesce(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
 def hold_kubelet(site: Site, node: Node) -> Step:
     """Stop kubelet, so that nothing starts again what is stopped next.
 
-    One that does not come up is not stopped: systemd starts it again every ten seconds ("activating"), and it would come
-    up in the middle of the restore, as soon as its package is the old one again.
+    One that does not come up is not stopped: systemd starts it again every ten seconds ("activating"), and it would
+    come up in the middle of the restore, as soon as its package is the old one again.
     """
     tools = site.on(node)
     unit = tools.settings.kubelet_unit

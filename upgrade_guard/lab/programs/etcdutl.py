@@ -1,4 +1,4 @@
-"""etcdutl as an image of the lab holds it while a fault is on: the first restore for a node dies half-way."""
+"""etcdutl as an image of the lab holds it while a fault is on: restores for a node die half-way."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from upgrade_guard.lab.records import locked
 
 
 def main(place: Place, words: list[str]) -> int:
-    """Everything goes to the real program, except that one restore."""
+    """Everything goes to the real program, except a restore that the fault strikes."""
     settings = load_settings(place.directory)
     real = str(Path(settings.etcd_binaries) / "etcdutl")
     target = _data_dir(words)
     if target is not None and target.is_relative_to(place.layout.node(place.node)):
         with locked(place.layout.lock):
-            strikes = faults.fires(place.directory, "restore-fails-once")
+            strikes = any(faults.fires(place.directory, fault) for fault in ("restore-fails-once", "restore-fails"))
         if strikes:
             # What a real restore leaves when it runs out of space (DOMAIN.md 1.3): a partial member directory.
             database = target / "member" / "snap" / "db"
