@@ -106,6 +106,7 @@ def test_a_node_takes_what_it_does_not_say_from_the_entry_for_every_node(tmp_pat
         ('[cluster]\ncontrol_plane = "-oProxyCommand=x"', "must not begin with", "user@host"),
         ('[cluster]\nname = "a\\u001b[31m"', "control characters", "text"),
         ('[ssh]\noptions = ["-v"]', 'write "Name=value"', "Name=value"),
+        ('[ssh]\noptions = ["StrictHostKeyChecking=no"]', "host keys are always checked", "Name=value"),
         ('[nodes.w1]\nadress = "x"', "nodes.w1.adress: unknown key", 'did you mean "address"?'),
         ('[nodes.w1]\nkubernetes_dir = "etc"', "nodes.w1.kubernetes_dir: give an absolute path", "on that node"),
         ('[nodes."-w1"]\naddress = "x"', "nodes.-w1: not a node name", "kubectl"),

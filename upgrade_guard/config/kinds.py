@@ -132,6 +132,10 @@ def ssh_option(value: Any) -> str:
     """What `ssh -o` takes."""
     if not re.fullmatch(r"[A-Za-z]+=\S.*", text(value)):
         raise ValueError(f'{value!r} is not an ssh option: write "Name=value"')
+    name, _, setting = str(value).partition("=")
+    if name.lower() == "stricthostkeychecking" and setting.strip().lower() in ("no", "off"):
+        # hosts/ refuses it too; here it is said before a run is on the record
+        raise ValueError("host keys are always checked: write StrictHostKeyChecking=accept-new, or add the key")
     return str(value)
 
 
