@@ -24,7 +24,10 @@ PROGRAMS = (
 )
 ETCD_PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 # Faults that strike inside a program of etcd's image: the image then holds a program that calls the real one.
-WRAPPED = {"etcdctl": ("snapshot-truncated", "snapshot-flipped-byte"), "etcdutl": ("restore-fails-once",)}
+WRAPPED = {
+    "etcdctl": ("snapshot-truncated", "snapshot-flipped-byte"),
+    "etcdutl": ("restore-fails-once", "restore-fails"),
+}
 
 
 def put_programs(settings: LabSettings, name: str) -> None:
