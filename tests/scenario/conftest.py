@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenario.stage import Stage
 
 from upgrade_guard.lab import cluster
+
+pytest.register_assert_rewrite("scenario.ends", "scenario.stage")
+
+from scenario.stage import Stage  # noqa: E402 - after the line above, so that its assertions say what they compared
 
 
 @pytest.fixture

@@ -360,10 +360,13 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any], inside: str = "
 
 
 def digests(directory: Path) -> dict[str, str]:
-    """SHA-256 of every file below a directory, by its path there; what kubeadm keeps in tmp is not counted."""
+    """SHA-256 of every file below a directory, by its path there.
+
+    Not counted is what kubeadm keeps in tmp, and the manifests that a rollback put aside: nothing is ever deleted.
+    """
     found = {}
     for path in sorted(directory.rglob("*")):
         inside = path.relative_to(directory)
-        if path.is_file() and inside.parts[0] != "tmp":
+        if path.is_file() and inside.parts[0] != "tmp" and not inside.parts[0].startswith("upgrade-guard-stopped-"):
             found[str(inside)] = sha256(path.read_bytes()).hexdigest()
     return found
