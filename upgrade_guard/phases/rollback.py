@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from upgrade_guard.errors import GuardError
+from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.run import Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
@@ -14,7 +14,7 @@ from upgrade_guard.phases.kubeadm_work import refuse_unfinished
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.quiesce import quiesce
 from upgrade_guard.phases.site import Site
-from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups
+from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups, problems_of
 from upgrade_guard.phases.verify import comparison
 from upgrade_guard.vault import node_files
 
@@ -43,7 +43,8 @@ def rollback(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
         comparison(site, cluster, before, Version.parse(cluster.version), "rollback/verify"),
         event=Event.ROLLBACK_CONFIRMED,
     )
-    return (choice, *ways[path](site, cluster, facts), confirm)
+    ground = () if path is Path.PACKAGES else (Phase("rollback-bundle", "The bundle", (sound_bundle(site),)),)
+    return (choice, *ground, *ways[path](site, cluster, facts), confirm)
 
 
 def choose(site: Site, cluster: Cluster) -> Step:
@@ -54,6 +55,25 @@ def choose(site: Site, cluster: Cluster) -> Step:
         return Done({"path": path.value, "why": why})
 
     return observation(CHOICE, "choose the way back", look, lasting=True)
+
+
+def sound_bundle(site: Site) -> Step:
+    """The bundle can take the cluster back: seen before anything is stopped for it."""
+
+    def look(facts: Facts) -> Seen:
+        bundle = bundle_of(site, facts)
+        problems = problems_of(bundle, facts)
+        if problems:
+            made = [facts.of(name) for name in facts.results if name.startswith("copy/") and name != "copy/enough"]
+            copies = ", ".join(f"{one['target'].rstrip('/')}/{bundle.name}" for one in made if one["read_back"])
+            raise StepFailed(
+                "the bundle cannot take the cluster back as it is; nothing was stopped",
+                hint=f"put its copy ({copies}) in the place of {bundle.path}, then: upgrade-guard resume",
+                reasons=problems,
+            )
+        return Done({"bundle": bundle.name})
+
+    return observation("rollback/bundle", "see that the bundle can take the cluster back", look, lasting=True)
 
 
 def control_plane_touched(cluster: Cluster, facts: Facts) -> bool:

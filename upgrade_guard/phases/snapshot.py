@@ -18,7 +18,7 @@ from upgrade_guard.model.run import Event, SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.vault import node_files
-from upgrade_guard.vault.bundle import Bundle, BundleManifest, NodeFiles, bundle_name
+from upgrade_guard.vault.bundle import Bundle, BundleManifest, NodeFiles, bundle_name, examine
 from upgrade_guard.vault.trailer import check_trailer
 
 SAVE_TIMEOUT = 1800.0
@@ -187,7 +187,13 @@ def publish(site: Site, cluster: Cluster) -> Step:
         bundle = site.vault.bundle(name(facts))
         notes = facts.of("snapshot/save")
         return Done(
-            {"bundle": bundle.name, "path": str(bundle.path), "size": notes["size"], "revision": notes["revision"]},
+            {
+                "bundle": bundle.name,
+                "path": str(bundle.path),
+                "size": notes["size"],
+                "revision": notes["revision"],
+                "manifest_sha256": bundle.manifest_sha256,
+            },
             records=(
                 SnapshotRecord(
                     bundle=bundle.name,
@@ -245,6 +251,17 @@ def bundle_of(site: Site, facts: Facts) -> Bundle:
             f"the bundle {name} cannot be used any more: {problem.message}",
             hint="take a new snapshot: upgrade-guard resume",
         ) from problem
+
+
+def problems_of(bundle: Bundle, facts: Facts) -> tuple[str, ...]:
+    """What is wrong with the bundle of this run, a sentence each: its files against its manifest, and the manifest
+    against the journal, because whoever can change the files can change the manifest with them.
+    """
+    problems = examine(bundle)
+    written = facts.of("snapshot/publish").get("manifest_sha256", bundle.manifest_sha256)
+    if bundle.manifest_sha256 != written:
+        return (*problems, f"{bundle.name}: manifest.json is not the one that was published")
+    return problems
 
 
 def sha256_of(path: Path) -> str:

@@ -20,9 +20,9 @@ from upgrade_guard.phases.nodes import nodes
 from upgrade_guard.phases.plan import plan
 from upgrade_guard.phases.proof import proof
 from upgrade_guard.phases.site import Site
-from upgrade_guard.phases.snapshot import bundle_of, snapshot
+from upgrade_guard.phases.snapshot import bundle_of, problems_of, snapshot
 from upgrade_guard.phases.verify import verify
-from upgrade_guard.vault.bundle import Bundle, examine
+from upgrade_guard.vault.bundle import Bundle
 
 ETCD_PATIENCE = 60.0
 """Seconds for which the gate waits for an etcd that does not answer."""
@@ -94,7 +94,7 @@ class UpgradeWorkflow:
                 taken = False
                 problems.append(f"{problem.message}.")
             else:
-                problems += examine(bundle)
+                problems += problems_of(bundle, facts)
                 snapshot_cluster_id = bundle.manifest.cluster_id
                 missing = tuple(
                     node.name
