@@ -157,7 +157,7 @@ def drive(
         with interruption.install(), progress:
             return act(runner)
     except GuardError:
-        run = journal.run(run.id)
+        run = identified(journal, config, run.id)
         front.answer(run_answer(run))
         front.aftermath = aftermath(run, str(log))
         raise
