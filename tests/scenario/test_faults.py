@@ -181,9 +181,9 @@ def test_a_fault_ends_as_documented(fault: Fault, new_stage: Callable[..., Stage
     if stage.reaches("planned", going):
         stage.put_key(AFTER, "written after the snapshot")
     answer = going.wait()
-    assert answer.exit_code == end.exit_code, answer
+    assert answer.exit_code == end.exit_code, str(answer)
     assert (answer.data["state"], answer.data["from"]) == (end.state, OLD)
-    assert end.says in " ".join((answer.error["message"], *answer.error["reasons"])), answer
+    assert end.says in " ".join((answer.error["message"], *answer.error["reasons"])), str(answer)
     assert answer.error["hint"]
     end.then(Ended(stage, fault.name, answer, before))
 

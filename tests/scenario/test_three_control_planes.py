@@ -52,7 +52,7 @@ def test_a_failure_on_the_first_takes_all_three_back(three: Stage) -> None:
     three.await_state("planned", going)
     three.put_key(AFTER, "written after the snapshot", "cp3")
     answer = going.wait()
-    assert answer.exit_code == 7, answer
+    assert answer.exit_code == 7, str(answer)
     assert_rolled_back(three, before)
     assert_data_went_back(three)
     assert_one_mind(three)
@@ -65,7 +65,7 @@ def test_a_failure_on_the_second_takes_all_three_back(three: Stage) -> None:
     three.await_outcome("control-plane/cp1/uncordon", "succeeded", going)
     three.put_key(AFTER, "written after the snapshot", "cp3")
     answer = going.wait()
-    assert answer.exit_code == 7, answer
+    assert answer.exit_code == 7, str(answer)
     assert three.outcomes("control-plane/cp3/upgrade-node") == []
     assert_rolled_back(three, before)
     assert_data_went_back(three)
