@@ -19,6 +19,8 @@ from upgrade_guard.lab.world import Object, World, now_text
 BROKEN_WORKLOAD = "ledger"
 # Of a lab's pace: how long after its start a new kubelet restarts the static pods.
 LATE = 0.5
+# Between two attempts of systemd; ten seconds in kubelet's own unit.
+RESTART_AFTER = 0.5
 
 
 def start(settings: LabSettings, record: NodeRecord) -> None:
@@ -33,8 +35,15 @@ def start(settings: LabSettings, record: NodeRecord) -> None:
 
 def stop(record: NodeRecord) -> None:
     """`systemctl stop kubelet`: the containers live on."""
-    record.kubelet.active = False
+    record.kubelet.active, record.kubelet.broken = False, ""
     record.kubelet.silent_since = record.kubelet.silent_since or time.time()
+
+
+def keep_restarting(settings: LabSettings, record: NodeRecord) -> None:
+    """systemd starts a kubelet that ended again and again (Restart=always): it comes up by itself once it can."""
+    kubelet = record.kubelet
+    if kubelet.active and kubelet.broken and time.time() - kubelet.started >= RESTART_AFTER:
+        start(settings, record)
 
 
 def why_broken(settings: LabSettings, record: NodeRecord) -> str:

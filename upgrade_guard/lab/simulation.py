@@ -40,6 +40,7 @@ class Simulation:
         """Everything catches up. `first` is the node whose API server is asked first."""
         for record in self.records.values():
             containers.observe(record)
+            kubelet.keep_restarting(self.settings, record)
             kubelet.sync_static_pods(self.settings, record)
         self.connect(first)
         try:

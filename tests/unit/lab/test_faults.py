@@ -201,11 +201,16 @@ def test_a_new_kubelet_does_not_come_up_and_the_old_one_does(new_lab: Callable, 
     operator.upgrade_kubelet(node)
     assert operator.run(node, "systemctl", "is-active", "kubelet", ok=False).stdout == "activating\n"
     until(lambda: operator.nodes()[node]["status"]["conditions"][-1]["status"] == "Unknown")
+    operator.run(node, "systemctl", "start", "kubelet")
+    assert operator.run(node, "systemctl", "is-active", "kubelet", ok=False).stdout == "activating\n"
+    operator.run(node, "systemctl", "stop", "kubelet")
+    assert operator.run(node, "systemctl", "is-active", "kubelet", ok=False).stdout == "inactive\n"
+    operator.run(node, "systemctl", "start", "kubelet")
     assert operator.running(node, "kube-proxy") == containers
     operator.switch_source(node, "v1.28", "v1.27")
     operator.install(node, "kubelet=1.27.16-1.1", "kubectl=1.27.16-1.1")
-    operator.run(node, "systemctl", "restart", "kubelet")
-    assert operator.run(node, "systemctl", "is-active", "kubelet").stdout == "active\n"
+    # systemd has gone on trying all the time, so that the old kubelet comes up without being asked.
+    until(lambda: operator.run(node, "systemctl", "is-active", "kubelet", ok=False).stdout == "active\n")
     assert operator.nodes()[node]["status"]["conditions"][-1]["status"] == "True"
 
 
@@ -258,3 +263,20 @@ def test_a_restore_for_a_node_fails_once_and_leaves_a_mess(new_lab: Callable, tm
     assert (beside / "member" / "snap" / "db").exists()
     assert "not empty" in restore(beside).stderr
     assert restore(beside.with_name("etcd.newer")).returncode == 0
+
+
+def test_restores_for_a_node_fail_until_the_fault_is_off(new_lab: Callable, tmp_path: Path) -> None:
+    operator = new_lab()
+    snapshot = operator.save_snapshot(tmp_path / "good.db")
+    etcdutl = str(operator.etcd_tools("cp1") / "etcdutl")
+    faults.switch_on(operator.lab.directory, "restore-fails")
+
+    def restore(name: str) -> int:
+        into = operator.lab.layout.etcd("cp1").with_name(name)
+        return operator.run(
+            "cp1", etcdutl, "snapshot", "restore", str(snapshot), f"--data-dir={into}", ok=False
+        ).returncode
+
+    assert [restore("one"), restore("two")] == [1, 1]
+    faults.switch_off(operator.lab.directory, "restore-fails")
+    assert restore("three") == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from upgrade_guard.lab import kubelet
 from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
 from upgrade_guard.lab.simulation import opened
@@ -55,7 +53,5 @@ def _state(place: Place, unit: str) -> str:
     with opened(place.directory, node=place.node) as lab:
         found = lab.records[place.node].kubelet
         if found.broken:
-            # A kubelet that cannot start is in systemd's restart loop, not failed (PROVING.md).
-            found.silent_since = found.silent_since or time.time()
-            return "activating"
+            return "activating"  # in systemd's restart loop, and not failed (PROVING.md)
         return "active" if found.active else "inactive"
