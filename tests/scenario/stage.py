@@ -283,14 +283,13 @@ class Stage:
     def node_truth(self, name: str) -> dict[str, Any]:
         """Everything about a node that an upgrade changes and a rollback has to bring back.
 
-        The files are those of /etc/kubernetes (certificates and manifests) and of kubelet, by digest.
+        The files are those of /etc (certificates, manifests, package source, units) and of kubelet, by digest.
         """
         record, layout = read_record(self.lab.layout, name), self.lab.layout
         return {
             "packages": dict(record.packages),
             "holds": sorted(record.holds),
-            "source": layout.package_source(name).read_text(),
-            "kubernetes": digests(layout.kubernetes(name)),
+            "etc": digests(layout.node(name) / "etc"),
             "kubelet": digests(layout.kubelet(name)),
         }
 
@@ -362,11 +361,11 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any], inside: str = "
 def digests(directory: Path) -> dict[str, str]:
     """SHA-256 of every file below a directory, by its path there.
 
-    Not counted is what kubeadm keeps in tmp, and the manifests that a rollback put aside: nothing is ever deleted.
+    Not counted is what kubeadm keeps in its tmp, and the manifests that a rollback put aside: nothing is ever deleted.
     """
     found = {}
     for path in sorted(directory.rglob("*")):
-        inside = path.relative_to(directory)
-        if path.is_file() and inside.parts[0] != "tmp" and not inside.parts[0].startswith("upgrade-guard-stopped-"):
-            found[str(inside)] = sha256(path.read_bytes()).hexdigest()
+        inside = str(path.relative_to(directory))
+        if path.is_file() and not inside.startswith(("kubernetes/tmp/", "kubernetes/upgrade-guard-stopped-")):
+            found[inside] = sha256(path.read_bytes()).hexdigest()
     return found

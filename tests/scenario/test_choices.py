@@ -94,7 +94,7 @@ def test_a_run_is_closed_while_the_control_plane_is_untouched(stage: Stage) -> N
     asked = stage.guard("run", TARGET, ends=6)
     assert "--yes" in asked.error["hint"] + asked.error["message"]
     assert asked.data["state"] == "copied"
-    assert changed(before, stage.truth()) == {"cp1 packages kubeadm", "cp1 source"}
+    assert changed(before, stage.truth()) == {"cp1 packages kubeadm", "cp1 etc apt/sources.list.d/kubernetes.list"}
 
     # Held while the gate is judged for `planned`: an interrupt then comes in the middle of the step.
     [etcdctl] = stage.lab.layout.work("cp1").rglob("etcdctl")
