@@ -120,6 +120,7 @@ class Stage:
                 stderr=err,
                 text=True,
                 start_new_session=True,
+                preexec_fn=_hear_signals,
                 env={**os.environ, **(environment or {})},
             )
         self.going.append(Going(process, said, complained))
@@ -344,6 +345,12 @@ class Stage:
             if going.runs:
                 os.killpg(going.process.pid, signal.SIGKILL)
                 going.process.wait()
+
+
+def _hear_signals() -> None:
+    """What started the tests may ignore signals (`nohup make test &`), and a child inherits that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any], inside: str = "") -> set[str]:

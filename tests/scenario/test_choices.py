@@ -103,7 +103,7 @@ def test_a_run_is_closed_while_the_control_plane_is_untouched(stage: Stage) -> N
         hold(going)
         assert stage.outcomes("plan/approve")[-1] == "started"
         going.send(signal.SIGINT)
-        until(lambda: "nterrupt" in going.complained.read_text(), what="its word that it stops")
+        until(lambda: "SIGINT: stopping" in going.complained.read_text(), what="its word that it stops")
     assert going.wait().exit_code == 130
     assert stage.states()[-1] == "planned"
     assert stage.outcomes("control-plane/cp1/apply") == []
