@@ -27,6 +27,7 @@ class Disks:
     def keep(cls, stage: Stage) -> Disks:
         """Remember them as they are now."""
         disks = cls(stage, stage.lab.directory.with_name(f"{stage.lab.directory.name}-kept"))
+        shutil.rmtree(disks.kept, ignore_errors=True)
         for name, path in disks._places().items():
             if path.is_dir():
                 shutil.copytree(path, disks.kept / name)
