@@ -62,7 +62,7 @@ def assert_story(stage: Stage) -> None:
     assert [move["to_state"] for move in story["transitions"]] == stage.states()
     steps = {step["name"] for step in story["steps"]}
     assert {command["step"] for command in story["commands"]} <= steps | {""}
-    assert commands_with(story["commands"], "kubeadm", "upgrade")
+    assert commands_with(story["commands"], "apt-get", "install")
     assert story["snapshots"][-1]["snapshot_sha256"] == story["proofs"][-1]["snapshot_sha256"]
     assert story["edited"] == []
 

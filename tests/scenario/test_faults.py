@@ -173,10 +173,12 @@ def test_a_fault_ends_as_documented(fault: Fault, new_stage: Callable[..., Stage
     end = ENDS[fault.name]
     assert f"exit {end.exit_code}" in fault.ends
     assert f"state {end.state}" in fault.ends
-    stage = new_stage(faults=(fault.name, *end.others))
+    stage = new_stage()
     stage.configure(**end.settings)
-    before = stage.truth()
     stage.put_key(BEFORE, "written before the run")
+    for name in (fault.name, *end.others):
+        stage.switch_on(name)
+    before = stage.truth()
     going = stage.start("run", TARGET, "--yes")
     if stage.reaches("planned", going):
         stage.put_key(AFTER, "written after the snapshot")
