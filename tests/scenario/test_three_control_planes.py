@@ -34,7 +34,18 @@ def assert_one_mind(stage: Stage) -> None:
 
 
 def test_an_upgrade_goes_from_one_control_plane_to_the_next(three: Stage) -> None:
-    three.run()
+    answer = three.run()
+    assert (answer.data["state"], answer.data["outcome"]) == ("completed", "completed")
+    assert three.states() == [
+        "inspected",
+        "snapshotted",
+        "verified",
+        "copied",
+        "planned",
+        "control-plane-upgraded",
+        "nodes-upgraded",
+        "completed",
+    ]
     assert_completed(three)
     assert_one_mind(three)
     commands = three.show()["commands"]
