@@ -8,7 +8,7 @@ from collections import Counter
 from scenario.disks import Disks, flip
 from scenario.looking import look, look_at_the_cluster
 from scenario.stage import TARGET, Going, Stage, until
-from scenario.watched import Watched
+from scenario.watched import Watched, running_with
 
 from upgrade_guard.journal import Journal
 
@@ -21,11 +21,16 @@ AND_ON = [
 TO_THE_GATE = ["inspected", "snapshotted", "verified", "copied"]
 
 
+def kill(going: Going) -> None:
+    """kill -9, at whatever it does."""
+    going.send(signal.SIGKILL)
+    assert going.wait().exit_code == -signal.SIGKILL
+
+
 def die_at(watched: Watched, going: Going, name: str) -> None:
     """kill -9 while the held call is under way; what it started lives on and finishes."""
     watched.await_held(name, going)
-    going.send(signal.SIGKILL)
-    assert going.wait().exit_code == -signal.SIGKILL
+    kill(going)
     latest = watched.stage.rows("select name, outcome from steps order by seq desc limit 1")[0]
     assert latest["outcome"] == "started", f"{name}: {latest}"
 
@@ -33,19 +38,26 @@ def die_at(watched: Watched, going: Going, name: str) -> None:
 def test_an_upgrade_is_killed_again_and_again_and_comes_to_the_same_end(stage: Stage) -> None:
     watched = Watched.on(stage)
 
-    # Ctrl-C while the snapshot is saved: that step is finished and recorded first.
+    # While the snapshot is saved.
     going = stage.start("run", TARGET, "--yes")
     stage.await_outcome("snapshot/save", "started", going)
+    kill(going)
+
+    # Ctrl-C while the node's files are saved: that step is finished and recorded first.
+    going = stage.start("resume", "--yes")
+    stage.await_outcome("snapshot/files/cp1", "started", going)
     going.send(signal.SIGINT)
     answer = going.wait()
     assert answer.exit_code == 130, answer
     assert answer.error["code"] == "interrupted"
     assert "resume" in answer.error["hint"]
-    assert stage.rows("select outcome from steps order by seq desc limit 1")[0]["outcome"] in (
-        "succeeded",
-        "interrupted",
-    )
-    assert stage.guard("status").data["state"] == "inspected"
+    assert stage.outcomes("snapshot/files/cp1")[-1] in ("succeeded", "interrupted")
+    assert stage.guard("status").data["state"] in ("inspected", "snapshotted")
+
+    # While the proof restores it and runs an etcd on it.
+    going = stage.start("resume", "--yes")
+    stage.await_outcome("prove/snapshot", "started", going)
+    kill(going)
 
     # In the middle of a package installation, seen from outside while it goes on and after the death.
     watched.hold("install", "cp1 apt-get install *kubeadm=*")
@@ -113,6 +125,7 @@ def test_an_upgrade_is_killed_again_and_again_and_comes_to_the_same_end(stage: S
     assert journal is not None
     with journal:
         assert journal.verify() == ()
+    assert not running_with(f"--data-dir={stage.lab.directory}/state/scratch"), "an etcd of a proof was left behind"
     nothing_was_done_twice(watched)
 
 

@@ -6,6 +6,8 @@ A program that is held is in the middle of its work as far as the product can te
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,16 +103,22 @@ class Watched:
 
 
 def running_in(directory: Path) -> list[str]:
-    """Command lines of the programs of a lab's nodes that run now."""
-    found = []
+    """Command lines of the programs of a lab's nodes that run now: a launcher's own, or those that it became."""
+    return [
+        " ".join(words)
+        for words in command_lines()
+        if f"'{directory}'" in " ".join(words) or (len(words) > 1 and words[1].startswith(f"{directory}/nodes/"))
+    ]
+
+
+def running_with(beginning: str) -> list[str]:
+    """Command lines that run now and have a word that begins so."""
+    return [" ".join(words) for words in command_lines() if any(word.startswith(beginning) for word in words)]
+
+
+def command_lines() -> Iterator[list[str]]:
+    """Of every process of this machine."""
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue  # it ended meanwhile
-        text = " ".join(words)
-        if f"'{directory}'" in text or f"{directory}/nodes/" in text.partition(" ")[2].partition(" ")[0]:
-            found.append(text)
-    return found
+        if entry.name.isdigit():
+            with suppress(OSError):  # it ended meanwhile
+                yield (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
