@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest -W error
 
 .DEFAULT_GOAL := help
-.PHONY: all bench crash demo docs docs-check format help lab-down lint package revision test types
+.PHONY: all bench crash demo docs docs-check format help lab-down lint package prove revision test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
@@ -27,7 +27,7 @@ demo: $(READY) ## an upgrade of a rehearsal cluster, from 1.27 to 1.28, here and
 	@echo
 	@echo 'Look at what happened:'
 	@echo '  $(BIN)/upgrade-guard --config $(LAB)/config.toml history'
-	@echo '  $(BIN)/upgrade-guard --config $(LAB)/config.toml show last'
+	@echo '  $(BIN)/upgrade-guard --config $(LAB)/config.toml show'
 	@echo 'See an upgrade that fails and is rolled back by itself:'
 	@echo '  $(BIN)/upgrade-guard lab run v1.28.0 --dir $(LAB)-rollback --fault apply-fails-after-etcd --keep --yes'
 	@echo 'Remove the rehearsal clusters:'
@@ -61,6 +61,9 @@ test: $(READY) ## every test
 
 package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
+
+prove: $(READY) ## real kubeadm clusters on this machine: an upgrade, and one that fails (root, Go, apt)
+	$(PYTEST) tests/proving --capture=tee-sys
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models
 	$(BIN)/python -m upgrade_guard.migrations "$(MESSAGE)"

@@ -38,7 +38,7 @@ def main() -> int:
     return 0
 
 
-class Wrong(Exception):  # noqa: N818 - the one way in which this ends badly
+class Wrong(Exception):
     """The wheel is not what it should be."""
 
 

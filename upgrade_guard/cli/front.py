@@ -33,6 +33,7 @@ class Front:
     """The front door of one invocation.
 
     With --json the answer is kept until the command has ended: stdout carries exactly one object whatever happens.
+    `passing` says that what the command worked on is gone when it ends, so that no next command is named.
     """
 
     command: str = ""
@@ -40,6 +41,7 @@ class Front:
     quiet: bool = False
     verbose: bool = False
     no_color: bool = False
+    passing: bool = False
     config_path: Path | None = None
     state_dir: Path | None = None
     aftermath: str = ""
@@ -186,7 +188,7 @@ class Front:
 
 
 _WORDS = {
-    ExitCode.USAGE: "Not understood",
+    ExitCode.USAGE: "Cannot do that",
     ExitCode.REFUSED: "Refused",
     ExitCode.LOCKED: "Locked",
     ExitCode.DECISION_NEEDED: "Your decision is needed",

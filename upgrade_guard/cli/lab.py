@@ -73,9 +73,24 @@ def down(context: typer.Context, *, directory: Directory = DEFAULT_DIRECTORY) ->
 
 
 @commands.command("faults", cls=QuickCommand)
-def faults(context: typer.Context) -> None:
-    """List the faults that can be switched on, and how a run ends with each."""
-    from upgrade_guard.lab.faults import FAULTS
+def faults(
+    context: typer.Context,
+    *,
+    directory: Directory = DEFAULT_DIRECTORY,
+    on: Annotated[str | None, typer.Option("--on", metavar="NAME", help="Switch a fault of that lab on.")] = None,
+    off: Annotated[str | None, typer.Option("--off", metavar="NAME", help="Switch a fault of that lab off.")] = None,
+) -> None:
+    """List the faults and how a run ends with each; or switch one on or off in a lab that is up."""
+    from upgrade_guard.lab.faults import FAULTS, switch_off, switch_on
+
+    if on or off:
+        if on:
+            switch_on(directory.absolute(), on)
+        if off:
+            switch_off(directory.absolute(), off)
+        told = "; ".join(f"{name} is {word}" for name, word in ((on, "on"), (off, "off")) if name)
+        Front.of(context).answer({"on": on, "off": off}, lambda: f"In the lab in {directory}: {told}.")
+        return
 
     def shown() -> object:
         from upgrade_guard.ui import tables
@@ -111,6 +126,7 @@ def run(
     wiring.version_of(version)
     _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace)
     front.config_path = directory.absolute() / "config.toml"
+    front.passing = not keep
     try:
         upgrade.start(front, version, wiring.Choices(yes, not no_auto_rollback))
     except GuardError as problem:

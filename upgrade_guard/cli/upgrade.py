@@ -10,7 +10,7 @@ from upgrade_guard.cli import wiring
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.cli.wiring import Choices
-from upgrade_guard.errors import DecisionNeeded, Refused, UsageProblem
+from upgrade_guard.errors import DecisionNeeded, Refused
 from upgrade_guard.model.run import Event, Run, State
 
 if TYPE_CHECKING:
@@ -145,9 +145,10 @@ def _answer(front: Front, run: Run) -> None:
     from upgrade_guard.ui import words
 
     took = words.duration(((run.finished_at or wiring.now()) - run.started_at).total_seconds())
-    hint = front.pasteable(f"upgrade-guard show {run.id}")
     ended = run.outcome or run.state.value
-    text = f"Run {run.id}: {ended} after {took}. {words.STANDING[run.state]}\nNext: {hint}"
+    text = f"Run {run.id}: {ended} after {took}. {words.STANDING[run.state]}"
+    if not front.passing:
+        text += f"\nNext: {front.pasteable(f'upgrade-guard show {run.id}')}"
     front.answer(wiring.run_answer(run), lambda: text)
 
 
@@ -180,11 +181,6 @@ def _may_resume(front: Front, opened: Run, version: str | None, choices: Choices
 def _chosen(front: Front, config: Config) -> str:
     with wiring.looking(config) as site:
         offered = wiring.allowed_targets(site)
-        if not offered:
-            raise UsageProblem(
-                f"the package source shows no newer version; the next minor begins with {wiring.next_minor(site)}",
-                hint=f"upgrade-guard run {wiring.next_minor(site)}",
-            )
     if not front.stdin_is_terminal():
         raise DecisionNeeded(
             "which version? Name it, there is no terminal to ask on",

@@ -10,7 +10,7 @@ from upgrade_guard.engine.held import held_against
 from upgrade_guard.model.evidence import Evidence
 
 
-class GateClosed(Exception):  # noqa: N818 - not an error of its own: the runner turns it into a retake or a refusal
+class GateClosed(Exception):
     """The gate was judged and is closed. `edited`: rows of this run were changed, which no new snapshot cures."""
 
     def __init__(self, evidence: Evidence, reasons: tuple[str, ...], *, edited: bool) -> None:

@@ -14,7 +14,7 @@ from upgrade_guard.model.run import Move, Outcome, Run
 from upgrade_guard.model.step import Phase, Step
 
 
-class StepProblem(Exception):  # noqa: N818 - carries the problem to whoever answers it; never shown
+class StepProblem(Exception):
     """A step ended with a problem that an operator can cure; the journal has it."""
 
     def __init__(self, step: Step, problem: GuardError) -> None:
@@ -23,7 +23,7 @@ class StepProblem(Exception):  # noqa: N818 - carries the problem to whoever ans
         self.problem = problem
 
 
-class StepsFailed(Exception):  # noqa: N818 - as above
+class StepsFailed(Exception):
     """Steps of this phase ended with problems, one for each lane at most, the first one first."""
 
     def __init__(self, problems: tuple[StepProblem, ...]) -> None:
@@ -81,9 +81,12 @@ class Passage:
         with equipment.interruption.during(step.name):
             with equipment.attribution(self._run.id, step.name, number):
                 ending = attempt(step, equipment.journal.facts(self._run.id), in_doubt=in_doubt)
-            held_up = self._conclude(step, number, ending)
+            held_up, moved = self._conclude(step, number, ending)
         seconds = equipment.clock.monotonic() - began
         equipment.tell(lambda watcher: watcher.step_ended(step, ending.outcome, ending.detail, seconds))
+        if moved:
+            transition = equipment.journal.transitions(self._run.id)[-1]
+            equipment.tell(lambda watcher: watcher.moved(transition))
         if held_up is not None:
             raise held_up
         if isinstance(ending.problem, GuardError) and not isinstance(ending.problem, Interrupted):
@@ -103,8 +106,8 @@ class Passage:
                 gatekeeper.judge()
             raise
 
-    def _conclude(self, step: Step, number: int, ending: Ending) -> Exception | None:
-        """Record the outcome, and with the last step of the phase the new state. Returns what stopped the move."""
+    def _conclude(self, step: Step, number: int, ending: Ending) -> tuple[Exception | None, bool]:
+        """Record the outcome, and with a phase's last step the new state: what held that up, and whether it moved."""
         held_up: Exception | None = None
         move: Move | None = None
         with self._concluding:
@@ -121,10 +124,7 @@ class Passage:
                     raise
                 held_up, move = refusal, None
                 self._record(step, number, ending, None)
-        if move is not None:
-            transition = self._equipment.journal.transitions(self._run.id)[-1]
-            self._equipment.tell(lambda watcher: watcher.moved(transition))
-        return held_up
+        return held_up, move is not None
 
     def _record(self, step: Step, number: int, ending: Ending, move: Move | None) -> None:
         seen = ending.seen

@@ -12,7 +12,8 @@ class Evidence:
 
     Times are aware UTC. `problems` are things found wrong while gathering, each a full sentence (a copy that reads back
     different, a bundle file that changed, a journal row whose digest does not match). `age_matters` is False once the
-    control plane has begun to change: from then on a newer snapshot cannot be had and the one of this run stays bound to it.
+    control plane has begun to change: from then on no newer snapshot can be had, and the one of this run stays bound to
+    it.
     """
 
     now: datetime

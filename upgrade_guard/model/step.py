@@ -78,8 +78,8 @@ class Phase:
     """Steps that end in one event. A phase begins when the one before it has ended in every lane.
 
     `at_once` lanes run at the same time. `amends` says what a failure of one lane means: None, the run has failed (and
-    rolls back once something has changed); otherwise the steps it returns for that lane put it back (there may be none),
-    and the run then stops for a person's decision.
+    rolls back once something has changed); otherwise the steps it returns for that lane put it back (there may be
+    none), and the run then stops for a person's decision.
     """
 
     name: str

@@ -79,13 +79,17 @@ def choices(site: Site) -> tuple[Choice, ...]:
     """Newer versions in the package source of the first control plane, at most one minor ahead, newest first."""
     tools = site.first_control_plane()
     running = tools.kubectl.server_version()
-    seen = {installed_version(text) for text in tools.apt.available("kubeadm")} - {None}
-    found = sorted((one for one in seen if one is not None and one > running), reverse=True)
-    return tuple(
-        Choice(one, "newest patch of this minor" if one.series == running.series else "next minor")
+    shown = {installed_version(text) for text in tools.apt.available("kubeadm")} - {None}
+    found = sorted((one for one in shown if one is not None and one > running), reverse=True)
+    seen = tuple(
+        Choice(one, "a newer patch of this minor" if one.series == running.series else "the next minor")
         for one in found
         if one.major == running.major and one.minor <= running.minor + 1
     )
+    if any(choice.version.minor > running.minor for choice in seen):
+        return seen
+    unseen = Version(running.major, running.minor + 1, 0)
+    return (*seen, Choice(unseen, "the next minor; its packages are seen once the package source is switched"))
 
 
 def next_series(site: Site) -> str:
@@ -99,6 +103,8 @@ def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None) 
     if cluster is None or state in (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED):
         return GoingBack(0, 0.0, "nothing was changed; abort closes the run")
     if not control_plane_touched(cluster, facts):
+        if not any(name.startswith("plan/") for name in facts.started):
+            return GoingBack(0, 0.0, "nothing was changed; abort closes the run")
         text = "only packages were changed; abort puts them back and loses nothing"
         if state is State.PLANNED and facts.has("prove/snapshot"):
             text += f"; from the next step on, going back means restoring etcd: {_restoring(facts)}"

@@ -139,6 +139,12 @@ KNOWN_FAILURES = (
         "upgrade-guard",
     ),
     KnownFailure(
+        "no-control-plane",
+        r"stat \S+/admin\.conf: no such file or directory",
+        "Name a control plane of the cluster in the configuration (cluster.control_plane): upgrade-guard config init",
+        "kubectl",
+    ),
+    KnownFailure(
         "api-refused",
         r"The connection to the server \S+ was refused",
         "The API server does not answer: crictl ps --all; crictl logs CONTAINER",

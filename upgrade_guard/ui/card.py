@@ -103,8 +103,9 @@ def lines_below(card: Card) -> tuple[tuple[str, str], ...]:
     for label, texts in (("Now", card.now), ("Last", card.last)):
         lines += [(label if number == 0 else "", text) for number, text in enumerate(texts)]
     lines += [("Next", next_words(card.run))]
-    lines += [("Gate", card.gate)] if card.gate and card.run.state not in words.ROLLBACK else []
-    lines += [("Back", card.going_back)] if card.going_back else []
+    ahead = card.run.state not in words.ROLLBACK | words.FINAL
+    lines += [("Gate", card.gate)] if card.gate and ahead else []
+    lines += [("Back", card.going_back)] if card.going_back and ahead else []
     lines += [("Type", card.next_command)] if card.next_command else []
     return tuple(lines)
 

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from upgrade_guard.model.command import Command, Result
-from upgrade_guard.model.run import Outcome, Run, Transition
+from upgrade_guard.model.run import Event, Outcome, Run, Transition
 from upgrade_guard.model.step import Phase, Step
 from upgrade_guard.ui import words
 from upgrade_guard.ui.card import Card, render
@@ -135,8 +135,9 @@ class Progress:
             history = (*self._card.transitions, transition)
         self._look(run=run, transitions=history)
         self._say(f"Reached: {transition.to_state.value}", style="bold")
-        for reason in transition.reasons:
-            self._say(f"  because {reason}")
+        if transition.event is not Event.ROLLBACK_BEGUN:  # `rollback_begins` tells those
+            for reason in transition.reasons:
+                self._say(f"  because {reason}")
 
     def gate_judged(self, reasons: Sequence[str]) -> None:
         """The gate was asked; no reasons means open."""

@@ -34,6 +34,8 @@ _SEVERITY = {
     Severity.BLOCKING: ("BLOCKING", "bold red"),
 }
 
+_PLUMBING = frozenset({"mkdir", "install", "dd", "mv", "rm", "rmdir", "sync", "chown", "tar"})
+
 
 @dataclass(frozen=True)
 class Story:
@@ -86,7 +88,10 @@ def outcome_style(run: Run) -> str:
 
 
 def timeline(story: Story, *, verbose: bool = False) -> RenderableType:
-    """A run from its beginning to its end: moves, steps, approvals, evidence; with `verbose` every command too."""
+    """A run from its beginning to its end: moves, steps, approvals, evidence; the commands that change something.
+
+    With `verbose` every command, also those that read, and those that only lay our own files.
+    """
     rows: list[tuple[datetime, int, str, str, str]] = []
     for number, line in enumerate(_events(story, verbose=verbose)):
         rows.append((line[0], number, line[1], line[2], line[3]))
@@ -121,10 +126,6 @@ def _heading(run: Run) -> RenderableType:
 
 def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str, str]]:
     began: dict[tuple[str, int], StepRow] = {}
-    for move in story.transitions:
-        yield move.at, "state", f"{move.to_state.value} ({move.event.value})", "bold"
-        for reason in move.reasons:
-            yield move.at, "", f"because {reason}", "yellow"
     for row in story.steps:
         if row.outcome is Outcome.STARTED:
             began[(row.name, row.attempt)] = row
@@ -133,10 +134,14 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
         took = f" in {words.duration((row.at - start.at).total_seconds())}" if start else ""
         style = "" if row.outcome is Outcome.SUCCEEDED else "yellow" if row.outcome is Outcome.VOIDED else "red"
         attempt = f" (attempt {row.attempt})" if row.attempt > 1 else ""
-        detail = f": {row.detail}" if row.detail else ""
+        detail = f": {said}" if (said := row.detail or _chosen(row)) else ""
         yield row.at, "step", f"{row.name}{attempt} {words.ENDED[row.outcome]}{took}{detail}", style
     for row in began.values():
         yield row.at, "step", f"{row.name} started and never concluded: in doubt", "bold yellow"
+    for move in story.transitions:
+        yield move.at, "state", f"{move.to_state.value} ({move.event.value})", "bold"
+        for reason in move.reasons:
+            yield move.at, "", f"because {reason}", "yellow"
     for approval in story.approvals:
         yield approval.at, "approval", f"{approval.subject} {approval.said}, by {approval.by} ({approval.how})", "cyan"
     for snapshot in story.snapshots:
@@ -150,10 +155,21 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
         verdict = "read back equal" if copy.read_back else "does NOT read back equal"
         yield copy.copied_at, "copy", f"{copy.location} {verdict}", "cyan" if copy.read_back else "red"
     for command in story.commands:
-        if verbose or command.changes:
+        if verbose or (command.changes and not _is_plumbing(command)):
             ended = "ran out of time" if command.exit_status is None else f"exit {command.exit_status}"
             text = f"{command.host} $ {shlex.join(command.argv)}: {ended} in {words.duration(command.duration)}"
             yield command.started_at, "command", text, "dim"
+
+
+def _chosen(row: StepRow) -> str:
+    """What a step decided, and why, where its result says so: the way back of a rollback."""
+    path, why = row.result.get("path"), row.result.get("why")
+    return f"{path}, because {why}" if row.name.endswith("/path") and path and why else ""
+
+
+def _is_plumbing(command: CommandRow) -> bool:
+    """Does it only lay our own files? Dozens of them hide the story."""
+    return bool(command.argv) and command.argv[0].rpartition("/")[2] in _PLUMBING
 
 
 def _warnings(story: Story) -> Iterable[RenderableType]:

@@ -41,9 +41,11 @@ def test_a_command_is_called_by_its_program_and_verbs(argv: tuple[str, ...], nam
         ),
         (
             "",
-            "[upgrade/health] FATAL: [preflight] Some fatal errors occurred:\n\t[ERROR CreateJob]: no Job\n"
-            "\t[ERROR ControlPlaneNodesReady]: not ready\n[preflight] If you know what you are doing, you can make a "
-            "check non-fatal with `--ignore-preflight-errors=...`\n",
+            (
+                "[upgrade/health] FATAL: [preflight] Some fatal errors occurred:\n\t[ERROR CreateJob]: no Job\n"
+                "\t[ERROR ControlPlaneNodesReady]: not ready\n[preflight] If you know what you are doing, you can make "
+                "a check non-fatal with `--ignore-preflight-errors=...`\n"
+            ),
             "[ERROR CreateJob]: no Job [ERROR ControlPlaneNodesReady]: not ready",
         ),
         ("", "Error: the reason\ntrailing talk\n", "Error: the reason"),
@@ -88,6 +90,7 @@ SAID = {
     "no condition of type Complete",
     "static-pod-unchanged": "static Pod hash for component kube-apiserver on Node cp1 did not change after 5m0s",
     "etcd-file-copy": "failed to back up etcd data, output: \"cp: cannot stat '/var/lib/etcd/member/wal/1.tmp'\"",
+    "no-control-plane": "error: stat /etc/kubernetes/admin.conf: no such file or directory",
     "disk-full": "write /etc/kubernetes/tmp/x: no space left on device",
     "other-file-system": "rename a b: invalid cross-device link",
     "coredns-migration": "[ERROR CoreDNSMigration]: start version 'v1.6.2-100' not supported",

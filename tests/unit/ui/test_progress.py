@@ -78,7 +78,6 @@ def test_plain_lines_carry_elapsed_seconds() -> None:
         "[   65.0 s] Taking the cluster back, because:",
         "[   65.0 s]   - it ended with 1",
         "[   65.0 s] Reached: rolling-back",
-        "[   65.0 s]   because it failed",
         "[   65.0 s] SIGTERM: stopping; no step is under way. Once more stops at once.",
     ]
 
