@@ -93,7 +93,12 @@ def load(directory: Path) -> LabCluster:
 
 
 def down(directory: Path) -> None:
-    """Stop every process of a lab and remove what it made; other files in the directory stay. Raises UsageProblem."""
+    """Stop every process of a lab and remove what it made; other files in the directory stay.
+
+    Nothing there is nothing to do. Raises UsageProblem for a directory that holds something else than a lab.
+    """
+    if not directory.exists():
+        return
     lab = load(directory)
     layout = lab.layout
     with locked(layout.lock):

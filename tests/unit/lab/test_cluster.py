@@ -157,3 +157,8 @@ def test_three_control_planes_are_one_etcd_cluster(new_lab: Callable) -> None:
     assert operator.etcdctl("member", "list").stdout.count("started") == 3
     assert operator.lab.settings.control_planes == ("cp1", "cp2", "cp3")
     assert [read_record(operator.lab.layout, name).kubelet.works for name in operator.lab.settings.names] == [True] * 4
+
+
+def test_taking_down_what_is_not_there_is_nothing_to_do(tmp_path: Path) -> None:
+    down(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
