@@ -184,12 +184,10 @@ def test_the_database_itself_refuses_to_have_evidence_edited(disks: Disks) -> No
 def test_without_a_terminal_every_question_names_its_flag(disks: Disks) -> None:
     stage = disks.stage
     rows = stage.rows("select * from chain")
-    for words in (("run", TARGET), ("abort",)):
+    for words in (("run", TARGET), ("abort",), ("rollback",)):
         answer = stage.guard(*words, ends=6)
         assert answer.error["code"] == "decision-needed"
         assert "--yes" in answer.error["hint"] + answer.error["message"] or "resume" in answer.error["hint"], answer
     another = stage.guard("run", "v1.28.1", "--yes", ends=3)
     assert "one upgrade at a time" in another.error["message"], another
-    back = stage.guard("rollback", "--yes", ends=3)
-    assert "abort" in back.error["hint"], back
     assert stage.rows("select * from chain") == rows
