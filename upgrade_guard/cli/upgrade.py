@@ -11,7 +11,8 @@ from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.cli.wiring import Choices
 from upgrade_guard.errors import DecisionNeeded, Refused
-from upgrade_guard.model.run import Event, Run, State
+from upgrade_guard.model.run import Event, Move, Run, State
+from upgrade_guard.model.version import Version
 
 if TYPE_CHECKING:
     from upgrade_guard.config import Config
@@ -62,7 +63,7 @@ def start(front: Front, version: str | None, choices: Choices, offsite: tuple[st
     if wiring.open_run(config) is None:
         wiring.must_have_offsite(config)
     with wiring.writing(config) as journal:
-        opened = journal.open_run()
+        opened = _still_wanted(front, journal, target)
         if opened is not None:
             _may_resume(front, opened, version, choices)
             _go_on(front, journal, config, opened, choices)
@@ -162,6 +163,16 @@ def _must_be_open(opened: Run | None, verb: str) -> Run:
     if opened is None:
         raise Refused(f"no run is open, so there is nothing to {verb}", hint="upgrade-guard history")
     return opened
+
+
+def _still_wanted(front: Front, journal: Journal, target: Version | None) -> Run | None:
+    """The open run; one that has only looked is closed where another version is asked for now."""
+    opened = journal.open_run()
+    if opened is None or opened.state is not State.STARTED or target is None or opened.target == str(target):
+        return opened
+    journal.move(opened.id, Move(Event.RUN_ABORTED, State.ABORTED, (f"{target} was asked for instead",)))
+    front.screen.tell(f"Run {opened.id} to {opened.target} had changed nothing and is closed.")
+    return None
 
 
 def _may_resume(front: Front, opened: Run, version: str | None, choices: Choices) -> None:

@@ -10,7 +10,7 @@ from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.crash_watch import watched
-from upgrade_guard.phases.looking import patiently, until
+from upgrade_guard.phases.looking import seeing, until
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.tools.kubeadm import parse_upgrade_plan
 from upgrade_guard.tools.static_pod import image_of
@@ -108,7 +108,13 @@ def _kubeadm_step(
         tools.files.write(_note(tools, target), facts.run_id.encode())
         until(site.clock, site.config.upgrade.ready_timeout, lambda: look(facts))
 
-    return Step(name, f"kubeadm upgrade node on {node.name}", patiently(probe), act, changes_node=True)
+    return Step(
+        name,
+        f"kubeadm upgrade node on {node.name}",
+        seeing(site.clock, site.config.upgrade.ready_timeout, probe),
+        act,
+        changes_node=True,
+    )
 
 
 def _upgrade_node(site: Site, tools: NodeTools) -> None:

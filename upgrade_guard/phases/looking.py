@@ -8,6 +8,9 @@ from upgrade_guard.errors import HostUnreachable, StepFailed
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 
+SIGHT = 60.0
+"""Seconds for which a probe waits to see anything at all: an API server is back in well under that, or not at all."""
+
 PACE = 0.5
 """Seconds between two looks of a wait: a look costs a few processes, an operator waits for the answer."""
 
@@ -38,7 +41,7 @@ def waiting(
     def wait(facts: Facts) -> None:
         until(clock, timeout, lambda: look(facts))
 
-    return Step(name, summary, probe=patiently(look), act=wait, lasting=lasting, lane=lane)
+    return Step(name, summary, probe=seeing(clock, timeout, look), act=wait, lasting=lasting, lane=lane)
 
 
 def until(clock: Clock, timeout: float, look: Callable[[], Seen], *, steady: float = 0.0) -> Seen:
@@ -72,6 +75,28 @@ def patiently(look: Callable[[Facts], Seen]) -> Callable[[Facts], Seen]:
             raise
         except StepFailed as problem:
             return NotDone(problem.message)
+
+    return probe
+
+
+def seeing(clock: Clock, timeout: float, look: Callable[[Facts], Seen]) -> Callable[[Facts], Seen]:
+    """The same look, repeated while it cannot see: an API that is away says neither yes nor no.
+
+    A new kubelet restarts every static pod seconds after its node is Ready (measured), so a single look may fall into
+    the gap. `timeout` is in seconds and at most SIGHT.
+    """
+
+    def probe(facts: Facts) -> Seen:
+        deadline = clock.monotonic() + min(timeout, SIGHT)
+        while True:
+            try:
+                return look(facts)
+            except HostUnreachable:
+                raise
+            except StepFailed as problem:
+                if clock.monotonic() >= deadline:
+                    return NotDone(problem.message)
+            clock.pause(PACE)
 
     return probe
 

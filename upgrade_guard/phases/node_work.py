@@ -5,7 +5,7 @@ from __future__ import annotations
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases.looking import patiently, required, until
+from upgrade_guard.phases.looking import required, seeing, until
 from upgrade_guard.phases.packages import install
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.kubectl import Kubectl
@@ -55,7 +55,14 @@ def drain(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Ste
     def act(_: Facts) -> None:
         answering_api(site, cluster).drain(node.name, timeout=site.config.upgrade.drain_timeout)
 
-    return Step(name, f"drain {node.name}", patiently(probe), act, changes_node=True, lane=lane)
+    return Step(
+        name,
+        f"drain {node.name}",
+        seeing(site.clock, site.config.upgrade.ready_timeout, probe),
+        act,
+        changes_node=True,
+        lane=lane,
+    )
 
 
 _ALIVE = ("Running", "Pending", "Unknown")
@@ -74,7 +81,12 @@ def restart_kubelet(site: Site, cluster: Cluster, node: Node, target: Version, n
         until(site.clock, site.config.upgrade.ready_timeout, lambda: kubelet_at(site, cluster, node, target))
 
     return Step(
-        name, f"restart kubelet on {node.name} at {target}", patiently(probe), act, changes_node=True, lane=lane
+        name,
+        f"restart kubelet on {node.name} at {target}",
+        seeing(site.clock, site.config.upgrade.ready_timeout, probe),
+        act,
+        changes_node=True,
+        lane=lane,
     )
 
 
@@ -104,7 +116,14 @@ def uncordon(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> 
     def act(_: Facts) -> None:
         answering_api(site, cluster).uncordon(node.name)
 
-    return Step(name, f"uncordon {node.name}", patiently(probe), act, changes_node=True, lane=lane)
+    return Step(
+        name,
+        f"uncordon {node.name}",
+        seeing(site.clock, site.config.upgrade.ready_timeout, probe),
+        act,
+        changes_node=True,
+        lane=lane,
+    )
 
 
 def settled(site: Site, node: Node, target: Version, name: str) -> Step:
@@ -140,4 +159,10 @@ def settled(site: Site, node: Node, target: Version, name: str) -> Step:
         required(seen, f"the control plane of {node.name} does not settle at {target}")
         steady.append(True)
 
-    return Step(name, f"wait until the control plane of {node.name} works", patiently(probe), act, lasting=False)
+    return Step(
+        name,
+        f"wait until the control plane of {node.name} works",
+        seeing(site.clock, site.config.upgrade.ready_timeout, probe),
+        act,
+        lasting=False,
+    )

@@ -74,10 +74,17 @@ def test_nothing_open_nothing_to_resume(state_dir: Path, recorder: Recorder) -> 
 
 
 def test_one_upgrade_at_a_time(state_dir: Path, recorder: Recorder) -> None:
-    recorder.write(recorder.begin)
+    recorder.write(recorder.begin, recorder.inspect)
     exit_code, error = refused(state_dir, "run", "v1.29.0", "--yes")
     assert exit_code == 3
-    assert f"run {RUN} to v1.28.0 is open at started" in error["message"]
+    assert f"run {RUN} to v1.28.0 is open at inspected" in error["message"]
+
+
+def test_a_run_that_only_looked_gives_way_to_another_version(state_dir: Path, recorder: Recorder) -> None:
+    recorder.write(recorder.begin)
+    invoke(state_dir, "run", "v1.29.0", "--yes")  # there is no cluster to inspect here: how it ends does not matter
+    runs = json.loads(invoke(state_dir, "history", "--json").stdout)["data"]
+    assert [(run["target"], run["outcome"]) for run in runs] == [("v1.29.0", ""), ("v1.28.0", "aborted")]
 
 
 def test_an_open_run_is_resumed_only_with_a_yes(state_dir: Path, recorder: Recorder) -> None:

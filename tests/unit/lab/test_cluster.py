@@ -160,5 +160,5 @@ def test_three_control_planes_are_one_etcd_cluster(new_lab: Callable) -> None:
 
 
 def test_taking_down_what_is_not_there_is_nothing_to_do(tmp_path: Path) -> None:
-    down(tmp_path / "nothing")
+    cluster.down(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
