@@ -10,11 +10,11 @@ from pathlib import Path
 from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.vault.addresses import Place
 from upgrade_guard.vault.bundle import PART, Bundle
+from upgrade_guard.vault.copied import Copied
 from upgrade_guard.vault.disk import copy_synced, measure, private_directory, storage, sync_directory
 from upgrade_guard.vault.manifest import FileEntry
 from upgrade_guard.vault.mounts import MOUNTINFO, nearest, survives_this_machine
 from upgrade_guard.vault.reading_back import compared, expected_files
-from upgrade_guard.vault.targets import Copied
 
 
 class FileTarget:

@@ -12,9 +12,9 @@ from upgrade_guard.model.command import Command
 from upgrade_guard.tools.files import Files
 from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.bundle import PART, Bundle
+from upgrade_guard.vault.copied import Copied
 from upgrade_guard.vault.manifest import FileEntry
 from upgrade_guard.vault.reading_back import compared, expected_files
-from upgrade_guard.vault.targets import Copied
 
 _KINDS = {"directory": "is a directory", "link": "is a symbolic link", "other": "is not a regular file"}
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,14 +11,7 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.vault.addresses import Place, parse_place
 from upgrade_guard.vault.bundle import Bundle
-
-
-@dataclass(frozen=True)
-class Copied:
-    """A bundle that was published at a target: where, and the SHA-256 of each file as it was written."""
-
-    location: str
-    sha256: Mapping[str, str]
+from upgrade_guard.vault.copied import Copied
 
 
 class SshSettings(Protocol):
