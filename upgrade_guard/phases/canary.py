@@ -6,6 +6,7 @@ no new service is served (measured). So a pod is placed on each node, and a serv
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from upgrade_guard.errors import GuardError, StepFailed
@@ -40,15 +41,17 @@ def canary(site: Site, cluster: Cluster, name: str) -> Step:
         try:
             kubectl.apply(objects)
             seen = until(site.clock, site.config.upgrade.ready_timeout, lambda: working(site, cluster))
-            if isinstance(seen, Done):
-                passed.append(dict(seen.result))
-            else:
-                raise StepFailed(
-                    f"the cluster looks ready and does nothing new: {seen.why}",
-                    hint="look at kubelet and kube-proxy on that node: journalctl -u kubelet",
-                )
-        finally:
-            kubectl.delete(objects)
+        except GuardError:
+            with suppress(GuardError):  # the first problem is the one to tell
+                kubectl.delete(objects)
+            raise
+        kubectl.delete(objects)
+        if not isinstance(seen, Done):
+            raise StepFailed(
+                f"the cluster looks ready and does nothing new: {seen.why}",
+                hint="look at kubelet and kube-proxy on that node: journalctl -u kubelet",
+            )
+        passed.append(dict(seen.result))
 
     return Step(name, "place a pod and reach a service on every node", probe, act, lasting=False)
 
