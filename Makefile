@@ -63,7 +63,7 @@ package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
 
 prove: $(READY) ## real kubeadm clusters on this machine: an upgrade, and one that fails (root, Go, apt)
-	$(PYTEST) tests/proving --capture=tee-sys
+	$(PYTEST) tests/proving --capture=tee-sys --timeout 7200
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models
 	$(BIN)/python -m upgrade_guard.migrations "$(MESSAGE)"
