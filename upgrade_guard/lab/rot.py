@@ -29,7 +29,7 @@ def rot(directory: str) -> None:
         raise OSError(ctypes.get_errno(), "inotify_init1")
     flipped: dict[int, int] = {}
     while True:
-        for path in [Path(directory), *Path(directory).rglob("*")]:
+        for path in _everything(Path(directory)):
             with suppress(OSError):
                 if path.is_dir():
                     mask = MODIFY | CLOSE_WRITE | MOVED_TO | CREATE | ONLY_DIRECTORIES
@@ -39,13 +39,21 @@ def rot(directory: str) -> None:
         os.read(queue, 64 * 272)
 
 
+def _everything(directory: Path) -> list[Path]:
+    """The directory and what is in it; what is renamed while one looks is found at the event that this makes."""
+    found = [directory]
+    with suppress(OSError):
+        found += directory.rglob("*")
+    return found
+
+
 def _flip(path: Path, flipped: dict[int, int]) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         inode = os.fstat(descriptor).st_ino
-        now = os.pread(descriptor, 1, AT)[0]
-        if flipped.get(inode) != now:
-            flipped[inode] = now ^ 0xFF
-            os.pwrite(descriptor, bytes([now ^ 0xFF]), AT)
+        read = os.pread(descriptor, 1, AT)
+        if read and flipped.get(inode) != read[0]:  # nothing: cut off since its size was looked at
+            flipped[inode] = read[0] ^ 0xFF
+            os.pwrite(descriptor, bytes([flipped[inode]]), AT)
     finally:
         os.close(descriptor)
