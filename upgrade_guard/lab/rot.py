@@ -28,15 +28,18 @@ def rot(directory: str) -> None:
     if queue < 0:
         raise OSError(ctypes.get_errno(), "inotify_init1")
     flipped: dict[int, int] = {}
+    watches: set[int] = set()
     while True:
+        known = len(watches)
         for path in _everything(Path(directory)):
             with suppress(OSError):
                 if path.is_dir():
                     mask = MODIFY | CLOSE_WRITE | MOVED_TO | CREATE | ONLY_DIRECTORIES
-                    libc.inotify_add_watch(queue, os.fsencode(path), mask)
+                    watches.add(libc.inotify_add_watch(queue, os.fsencode(path), mask))
                 elif path.stat().st_size >= SMALLEST:
                     _flip(path, flipped)
-        os.read(queue, 64 * 272)
+        if len(watches) == known:  # what was written before a new watch began makes no event: look again first
+            os.read(queue, 64 * 272)
 
 
 def _everything(directory: Path) -> list[Path]:
