@@ -101,18 +101,6 @@ def seeing(clock: Clock, timeout: float, look: Callable[[Facts], Seen]) -> Calla
     return probe
 
 
-def all_of(*parts: Seen) -> Seen:
-    """The first that is not Done decides; otherwise Done with every result and record together."""
-    for part in parts:
-        if not isinstance(part, Done):
-            return part
-    done = [part for part in parts if isinstance(part, Done)]
-    return Done(
-        result={key: value for part in done for key, value in part.result.items()},
-        records=tuple(record for part in done for record in part.records),
-    )
-
-
 def required(seen: Seen, what: str) -> Done:
     """Done, or StepFailed that says what was seen instead."""
     if isinstance(seen, Done):
