@@ -77,7 +77,11 @@ def copy(site: Site, cluster: Cluster, number: int, url: str) -> Step:
     def probe(facts: Facts) -> Seen:
         if failed:
             return Done({"target": url, "read_back": False, "off_control_plane": False, "why": failed[-1]})
-        return seen(bundle_of(site, facts))
+        bundle = bundle_of(site, facts)
+        try:
+            return seen(bundle)
+        except GuardError as problem:  # what cannot be read is copied again, and that says whether it may fail
+            return NotDone(f"{url}: {problem.message}")
 
     def act(facts: Facts) -> None:
         bundle = bundle_of(site, facts)

@@ -72,9 +72,14 @@ def bundle_name(cluster: str, taken_at: datetime, run_id: str) -> str:
     return checked_name(f"{cluster}-{taken_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{run_id}")
 
 
+def is_safe_name(name: str) -> bool:
+    """Is it harmless as one component of a path on any machine?"""
+    return _NAME.fullmatch(name) is not None
+
+
 def checked_name(name: str) -> str:
     """The name itself, when it is safe as one component of a path. Raises UsageProblem."""
-    if not _NAME.fullmatch(name) or name.endswith(PART):
+    if not is_safe_name(name) or name.endswith(PART):
         raise UsageProblem(
             f"{name!r} cannot be the name of a bundle",
             hint="Use letters, digits, '.', '_' and '-', and begin with a letter or a digit.",

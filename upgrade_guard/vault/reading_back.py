@@ -1,17 +1,10 @@
-"""What a copy must hold, and how it differs: one comparison for every kind of target."""
+"""How a copy differs from what it must hold: one comparison for every kind of target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from upgrade_guard.vault.bundle import MANIFEST, Bundle
 from upgrade_guard.vault.manifest import FileEntry
-
-
-def expected_files(bundle: Bundle) -> dict[str, FileEntry]:
-    """Every file of a bundle, its manifest last: a copy without manifest is not a bundle."""
-    manifest = FileEntry(bundle.manifest_sha256, bundle.manifest_size)
-    return {**{name: bundle.manifest.files[name] for name in sorted(bundle.manifest.files)}, MANIFEST: manifest}
 
 
 def compared(where: str, expected: Mapping[str, FileEntry], found: Mapping[str, FileEntry | str]) -> tuple[str, ...]:

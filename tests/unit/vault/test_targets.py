@@ -4,13 +4,13 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-from unit.vault.builds import made_up_manifest, published, snapshot_bytes
+from unit.vault.builds import snapshot_bytes
+from unit.vault.media import Ssh, file_target, quiet, ssh_target
 
 from upgrade_guard.errors import HostUnreachable, StepFailed, UsageProblem
 from upgrade_guard.hosts.local import LocalHost
@@ -19,51 +19,8 @@ from upgrade_guard.hosts.transcript import SilentTranscript
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.vault.addresses import parse_place
 from upgrade_guard.vault.bundle import Bundle, Vault, examine
-from upgrade_guard.vault.manifest import NodeFiles
-from upgrade_guard.vault.target_file import FileTarget
-from upgrade_guard.vault.target_ssh import SshTarget
+from upgrade_guard.vault.medium_ssh import SshMedium
 from upgrade_guard.vault.targets import Target, open_target
-
-LISTING = NodeFiles("cp1", "files-cp1.tar.gz", "/etc/kubernetes/manifests", ())
-
-
-@dataclass
-class Ssh:
-    identity_file: str = ""
-    options: Sequence[str] = field(default_factory=tuple)
-
-
-def file_target(path: Path) -> Target:
-    return open_target(f"file://{quote(str(path))}", ssh=Ssh(), transcript=SilentTranscript())
-
-
-def ssh_target(path: Path) -> Target:
-    """The other machine is this one: the same commands, without ssh around them."""
-    return SshTarget(parse_place(f"ssh://backup@nas{quote(str(path))}"), LocalHost("nas"), LocalHost("here"))
-
-
-KINDS: dict[str, Callable[[Path], Target]] = {"file": file_target, "ssh": ssh_target}
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    return published(Vault(tmp_path / "vault"), made_up_manifest(node_files={"cp1": LISTING}))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    path = tmp_path / "off site" / "etcd"
-    path.parent.mkdir()
-    return path
-
-
-@pytest.fixture(params=KINDS)
-def target(request: pytest.FixtureRequest, place: Path) -> Target:
-    return KINDS[request.param](place)
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 def test_a_copy_is_published_whole_private_and_reads_back_equal(bundle: Bundle, target: Target, place: Path) -> None:
@@ -234,7 +191,7 @@ def test_an_ssh_target_speaks_argv_only_and_publishes_last(bundle: Bundle) -> No
     for program in ("install", "dd", "mv", "mkdir", "rm", "sync"):
         host.answers(program, ...)
 
-    copied = SshTarget(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here")).copy(bundle, quiet)
+    copied = Target(SshMedium(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here"))).copy(bundle, quiet)
 
     assert copied.sha256 == files
     assert not {"sh", "bash"} & {argv[0] for argv in host.argvs}
@@ -253,7 +210,7 @@ def test_an_ssh_target_that_receives_something_else_is_not_published(bundle: Bun
                 command = replace(command, stdin=b"something else")
             return super().run(command)
 
-    target = SshTarget(parse_place(f"ssh://nas{tmp_path}/offsite"), Garbling("nas"), LocalHost("here"))
+    target = Target(SshMedium(parse_place(f"ssh://nas{tmp_path}/offsite"), Garbling("nas"), LocalHost("here")))
     with pytest.raises(StepFailed, match=r"snapshot\.db arrived at .* with another SHA-256"):
         target.copy(bundle, quiet)
     assert not (tmp_path / "offsite" / bundle.name).exists()
@@ -264,7 +221,7 @@ def test_an_unreachable_ssh_target(bundle: Bundle) -> None:
     host.answers(...)
     for number in range(1, 9):
         host.unreachable_at(number)
-    target = SshTarget(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here"))
+    target = Target(SshMedium(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here")))
     assert "cannot be reached" in target.usable()[0]
     with pytest.raises(HostUnreachable):
         target.read_back(bundle)
@@ -278,11 +235,13 @@ def test_which_ssh_hosts_are_off_the_control_plane() -> None:
     def judged(host: str, alias: str = "", *, local: bool = False) -> tuple[bool, str]:
         here = ScriptedHost("here")
         here.answers("ssh", "-G", "--", host, stdout=f"user root\nhostname {alias or host}\nport 22\n")
-        target = SshTarget(
-            parse_place(f"ssh://{host}/srv"),
-            ScriptedHost("x"),
-            here,
-            resolve=lambda name: frozenset(names.get(name, ())),
+        target = Target(
+            SshMedium(
+                parse_place(f"ssh://{host}/srv"),
+                ScriptedHost("x"),
+                here,
+                resolve=lambda name: frozenset(names.get(name, ())),
+            )
         )
         return target.off_control_plane(["10.0.0.11", "cp2"], local_is_control_plane=local)
 
@@ -297,7 +256,7 @@ def test_which_ssh_hosts_are_off_the_control_plane() -> None:
 def test_ssh_that_cannot_say_its_aliases_is_no_obstacle() -> None:
     here = ScriptedHost("here")
     here.answers("ssh", ..., exit_status=255, stderr="Bad configuration option")
-    target = SshTarget(parse_place("ssh://nas/srv"), ScriptedHost("nas"), here, resolve=lambda _: frozenset())
+    target = Target(SshMedium(parse_place("ssh://nas/srv"), ScriptedHost("nas"), here, resolve=lambda _: frozenset()))
     assert target.off_control_plane(["10.0.0.11"], local_is_control_plane=True)[0]
 
 
@@ -319,7 +278,6 @@ def test_opening_targets() -> None:
     def opened(url: str) -> Target:
         return open_target(url, ssh=Ssh("~/.ssh/id", ("Compression=no",)), transcript=SilentTranscript())
 
-    assert isinstance(opened("file:///mnt/x"), FileTarget)
     assert opened("file:///mnt/x").describe() == "the directory /mnt/x"
     for url, destination in {
         "ssh://nas/srv": "nas",
@@ -329,9 +287,8 @@ def test_opening_targets() -> None:
         "ssh://[2001:db8::5]/srv": "2001:db8::5",
     }.items():
         target = opened(url)
-        assert isinstance(target, SshTarget)
         assert target.url == url
-        argv = target._files.host.argv(Command(("true",), timeout=1.0))  # type: ignore[attr-defined]
+        argv = target._medium._files.host.argv(Command(("true",), timeout=1.0))  # type: ignore[attr-defined]
         assert argv[argv.index("--") + 1] == destination
         assert "Compression=no" in argv
     with pytest.raises(UsageProblem):

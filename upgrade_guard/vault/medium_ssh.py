@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from upgrade_guard.errors import GuardError, StepFailed
@@ -11,15 +11,15 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command
 from upgrade_guard.tools.files import Files
 from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
-from upgrade_guard.vault.bundle import PART, Bundle
-from upgrade_guard.vault.copied import Copied
+from upgrade_guard.vault.bundle import PART
 from upgrade_guard.vault.manifest import FileEntry
-from upgrade_guard.vault.reading_back import compared, expected_files
+from upgrade_guard.vault.medium import aside, may_be_copy
+from upgrade_guard.vault.parcel import Parcel
 
 _KINDS = {"directory": "is a directory", "link": "is a symbolic link", "other": "is not a regular file"}
 
 
-class SshTarget:
+class SshMedium:
     """`ssh://[user@]host[:port]/path`. The directory is made when its parent exists: a missing mount shows.
 
     `host` runs commands there, `here` on this machine.
@@ -35,6 +35,11 @@ class SshTarget:
     def url(self) -> str:
         """As it was configured."""
         return self._place.url
+
+    @property
+    def look(self) -> str:
+        """The command by which an operator looks at it."""
+        return f"ssh {self._place.host} df -h '{self._place.path}'"
 
     def describe(self) -> str:
         """For people."""
@@ -57,28 +62,52 @@ class SshTarget:
             return (f"{where} on {self._place.host} has {free >> 20} MiB free; the copy needs {(size >> 20) + 1} MiB",)
         return ()
 
-    def copy(self, bundle: Bundle, progress: Callable[[str], None]) -> Copied:
-        """Copy under a temporary name, sync, publish by rename; an equal copy is left alone.
+    def contents(self) -> Mapping[str, Mapping[str, int]]:
+        """The directories there with the sizes of their files. Raises StepFailed, HostUnreachable."""
+        path = self._place.path
+        if not self._files.is_dir(path) and self._files.is_dir(posixpath.dirname(path)):
+            return {}  # nothing was ever copied there
+        found: dict[str, dict[str, int]] = {}
+        for entry in self._files.entries(path):
+            directory, _, file = posixpath.relpath(entry.path, path).partition("/")
+            if entry.kind == "directory" and not file and may_be_copy(directory):
+                found.setdefault(directory, {})
+            if entry.kind == "file" and file and "/" not in file and may_be_copy(directory):
+                found.setdefault(directory, {})[file] = entry.size
+        return found
 
-        A published copy that differs is renamed to `NAME.differs-N`, never removed. Raises StepFailed, HostUnreachable.
-        """
-        final = posixpath.join(self._place.path, bundle.name)
+    def read(self, name: str, file: str) -> bytes | None:
+        """A small file of a copy; None when it is not there."""
+        path = posixpath.join(self._place.path, name, file)
+        return self._files.read_bytes(path) if self._files.exists(path) else None
+
+    def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
+        """Every file of a copy, read over there."""
+        final = posixpath.join(self._place.path, name)
+        if not self._files.is_dir(final):
+            return None
+        entries = [entry for entry in self._files.entries(final) if entry.path != final]
+        digests = self._files.sha256(*(entry.path for entry in entries if entry.kind == "file"))
+        return {
+            posixpath.relpath(entry.path, final): FileEntry(digests[entry.path], entry.size)
+            if entry.path in digests
+            else _KINDS.get(entry.kind, _KINDS["other"])
+            for entry in entries
+        }
+
+    def put(self, parcel: Parcel, progress: Callable[[str], None]) -> str:
+        """Copy under a temporary name, sync, publish by rename. Raises StepFailed, HostUnreachable."""
+        final = posixpath.join(self._place.path, parcel.name)
         part = f"{final}{PART}"
-        expected = expected_files(bundle)
-        if self._files.is_dir(final) and not self.read_back(bundle):
-            return Copied(final, {name: entry.sha256 for name, entry in expected.items()})
-        if problems := self.usable(bundle.size):
-            hint = f"Look at it: ssh {self._place.host} df -h '{self._place.path}'"
-            raise StepFailed(f"{self.url} cannot take the copy: {problems[0]}", hint=hint)
         self._files.make_dir(self._place.path)
         self._files.remove_own(part)
         self._files.make_dir(part)
-        for name, entry in expected.items():
+        for name, entry in parcel.files.items():
             progress(f"{name} ({entry.size / (1 << 20):.1f} MiB) to {self.url}")
-            self._files.send(bundle.path / name, posixpath.join(part, name))
-        arrived = self._files.sha256(*(posixpath.join(part, name) for name in expected))
+            self._files.send(parcel.directory / name, posixpath.join(part, name))
+        arrived = self._files.sha256(*(posixpath.join(part, name) for name in parcel.files))
         written = {posixpath.basename(path): digest for path, digest in arrived.items()}
-        if wrong := sorted(name for name, entry in expected.items() if written.get(name) != entry.sha256):
+        if wrong := sorted(name for name, entry in parcel.files.items() if written.get(name) != entry.sha256):
             raise StepFailed(
                 f"{wrong[0]} arrived at {self.url} with another SHA-256 than the bundle's manifest has",
                 hint="Try again: upgrade-guard resume",
@@ -87,31 +116,35 @@ class SshTarget:
         self._step_aside(final)
         self._files.move(part, final)
         self._files.sync()
-        return Copied(final, written)
+        return final
 
     def _step_aside(self, final: str) -> None:
         if not self._files.exists(final):
             return
         number = 1
-        while self._files.exists(f"{final}.differs-{number}"):
+        while self._files.exists(aside(final, number)):
             number += 1
-        self._files.move(final, f"{final}.differs-{number}")
+        self._files.move(final, aside(final, number))
 
-    def read_back(self, bundle: Bundle) -> tuple[str, ...]:
-        """Read every file again over there and compare; a sentence per difference, empty when equal."""
-        final = posixpath.join(self._place.path, bundle.name)
-        where = f"the copy at {self.url.rstrip('/')}/{bundle.name}"
-        if not self._files.is_dir(final):
-            return (f"the copy {bundle.name} is missing at {self.url}",)
-        entries = [entry for entry in self._files.entries(final) if entry.path != final]
-        digests = self._files.sha256(*(entry.path for entry in entries if entry.kind == "file"))
-        found: dict[str, FileEntry | str] = {
-            posixpath.relpath(entry.path, final): FileEntry(digests[entry.path], entry.size)
-            if entry.path in digests
-            else _KINDS.get(entry.kind, _KINDS["other"])
-            for entry in entries
-        }
-        return compared(where, expected_files(bundle), found)
+    def get(self, name: str, file: str, entry: FileEntry, local: Path, progress: Callable[[str], None]) -> None:
+        """Copy one file here. Raises StepFailed, HostUnreachable."""
+        progress(f"{file} ({entry.size / (1 << 20):.1f} MiB) from {self.url}")
+        self._files.fetch(posixpath.join(self._place.path, name, file), local)
+
+    def remove(self, name: str) -> None:
+        """Take the name away first, by a rename, and then the files. Raises StepFailed, HostUnreachable."""
+        final = posixpath.join(self._place.path, name)
+        part = f"{final}{PART}"
+        if self._files.is_dir(final):
+            self._files.remove_own(part)
+            self._files.move(final, part)
+            self._files.sync()
+        self._files.remove_own(part)
+
+    def holds(self, name: str) -> bool:
+        """Is anything there under that name, also half-written or half-removed?"""
+        final = posixpath.join(self._place.path, name)
+        return self._files.exists(final) or self._files.exists(f"{final}{PART}")
 
     def off_control_plane(
         self,
