@@ -68,9 +68,9 @@ def configuration() -> str:
 
 def states() -> str:
     """The state machine as a picture, and each state and event in words."""
-    from upgrade_guard.engine.machine import FINAL, TABLE, mermaid
-    from upgrade_guard.model.run import State
-    from upgrade_guard.ui.words import STANDING
+    from upgrade_guard.engine.machine import FINAL, TABLES, allowed, mermaid, states
+    from upgrade_guard.model.run import Kind
+    from upgrade_guard.ui.words import standing
 
     lines = [
         "# States",
@@ -79,25 +79,29 @@ def states() -> str:
         "`[gate]` marks the event that needs the gate's evidence.",
         "The gate is also judged before the first step of every process that changes a node.",
         "What it asks for is in [durability](../explanation/durability.md#the-gate).",
-        "",
-        "```mermaid",
-        mermaid().rstrip(),
-        "```",
-        "",
-        "## What each state means",
-        "",
-        "| state | how the cluster stands | events that lead on |",
-        "|---|---|---|",
+        "Each kind of run has its own way; every one of them is locked, resumed and recorded alike.",
     ]
-    for state in State:
-        ahead = ", ".join(f"`{way.event.value}`" for way in TABLE if state in way.sources)
-        lines.append(f"| `{state.value}` | {STANDING[state]} | {ahead or 'none: the run is closed'} |")
-        assert (state in FINAL) == (not ahead)  # noqa: S101 - the page would be wrong
-    lines += ["", "## Events", "", "| event | from | to | needs |", "|---|---|---|---|"]
-    for way in TABLE:
-        sources = ", ".join(f"`{source.value}`" for source in way.sources)
-        gate = "the gate" if way.guard else ""
-        lines.append(f"| `{way.event.value}` | {sources} | `{way.target.value}` | {gate} |")
+    for kind in Kind:
+        lines += [
+            "",
+            f"## {kind.value.capitalize()}",
+            "",
+            "```mermaid",
+            mermaid(kind).rstrip(),
+            "```",
+            "",
+            "| state | how things stand | events that lead on |",
+            "|---|---|---|",
+        ]
+        for state in states(kind):
+            ahead = ", ".join(f"`{event.value}`" for event in allowed(kind, state))
+            lines.append(f"| `{state.value}` | {standing(kind, state)} | {ahead or 'none: the run is closed'} |")
+            assert (state in FINAL) == (not ahead)  # noqa: S101 - the page would be wrong
+        lines += ["", "| event | from | to | needs |", "|---|---|---|---|"]
+        for way in TABLES[kind]:
+            sources = ", ".join(f"`{source.value}`" for source in way.sources)
+            gate = "the gate" if way.guard else ""
+            lines.append(f"| `{way.event.value}` | {sources} | `{way.target.value}` | {gate} |")
     return "\n".join(lines) + "\n"
 
 

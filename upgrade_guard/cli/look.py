@@ -11,6 +11,7 @@ from upgrade_guard.cli import wiring
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.errors import UsageProblem
+from upgrade_guard.model.run import OF_THE_CLUSTER, Kind
 from upgrade_guard.model.version import Version
 
 if TYPE_CHECKING:
@@ -118,10 +119,14 @@ def history(
     cluster: Annotated[str | None, typer.Option(help="Only this cluster.")] = None,
     target: Annotated[str | None, typer.Option(help="Only this version.")] = None,
     outcome: Annotated[
-        str | None, typer.Option(help="Only completed, aborted, rolled-back or rollback-failed.")
+        str | None, typer.Option(help="Only completed, aborted, rolled-back, rollback-failed, restored or failed.")
     ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="DATE", help="Only from this day on, such as 2025-03-01.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Only upgrade, restore, backup, drill or prune; or all. [default: upgrade and restore]"),
     ] = None,
 ) -> None:
     """List past attempts: target, outcome, duration, snapshot."""
@@ -132,6 +137,7 @@ def history(
         "target": str(wiring.version_of(target)) if target else None,
         "outcome": _outcome(outcome),
         "since": _day(since),
+        "kinds": _kinds(kind),
     }
     with wiring.reading(front.settings().config) as journal:
         runs = journal.runs(**wanted) if journal is not None else ()
@@ -154,10 +160,22 @@ def history(
 
 
 def _outcome(text: str | None) -> str | None:
-    known = ("completed", "aborted", "rolled-back", "rollback-failed")
+    known = ("completed", "aborted", "rolled-back", "rollback-failed", "restored", "failed")
     if text is not None and text not in known:
         raise UsageProblem(f"--outcome {text}: not an outcome", hint="give one of: " + ", ".join(known))
     return text
+
+
+def _kinds(text: str | None) -> tuple[Kind, ...]:
+    if text is None:
+        return OF_THE_CLUSTER
+    if text == "all":
+        return tuple(Kind)
+    try:
+        return (Kind(text),)
+    except ValueError:
+        known = ", ".join([*(kind.value for kind in Kind), "all"])
+        raise UsageProblem(f"--kind {text}: not a kind of run", hint=f"give one of: {known}") from None
 
 
 def _day(text: str | None) -> datetime | None:

@@ -55,11 +55,11 @@ class Standing:
         """The JSON answer of `status`."""
         run = self.story.run
         rolling = run.state in words.ROLLBACK
-        following = State.ROLLED_BACK if rolling else words.next_stage(run.state)
+        following = State.ROLLED_BACK if rolling else words.next_stage(run.state, run.kind)
         return wiring.run_answer(run) | {
             "next": following,
             "next_stage": next_words(run),
-            "standing": words.STANDING[run.state],
+            "standing": words.standing(run.kind, run.state),
             "gate": {"open": not self.gate_reasons, "reasons": self.gate_reasons},
             "going_back": self.cost,
             "process": self.holder,
@@ -127,7 +127,7 @@ def gate_reasons(story: Story) -> tuple[str, ...]:
 
 def recorded_evidence(story: Story) -> Evidence:
     """Evidence from the journal alone: the cluster's etcd counts as unchanged, because it is not asked."""
-    reached = reached_by(story.transitions)
+    reached = reached_by(story.transitions, story.run.kind)
     snapshot = story.snapshots[-1] if story.snapshots and State.SNAPSHOTTED in reached else None
     bundle = snapshot.bundle if snapshot else ""
     proofs = [one for one in story.proofs if one.bundle == bundle and one.ok and State.VERIFIED in reached]
@@ -152,7 +152,7 @@ def recorded_evidence(story: Story) -> Evidence:
 
 
 def _vault_problems(story: Story) -> tuple[str, ...]:
-    if not story.snapshots or State.SNAPSHOTTED not in reached_by(story.transitions):
+    if not story.snapshots or State.SNAPSHOTTED not in reached_by(story.transitions, story.run.kind):
         return ()
     return bundle_problems(story.snapshots[-1])
 

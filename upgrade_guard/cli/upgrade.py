@@ -70,7 +70,7 @@ def start(front: Front, version: str | None, choices: Choices, offsite: tuple[st
             return
         if target is None:
             target = wiring.version_of(_chosen(front, config))
-        _go_on(front, journal, config, wiring.begin(journal, config, target), choices)
+        _go_on(front, journal, config, wiring.begin(journal, config, str(target)), choices)
 
 
 def resume(context: typer.Context, *, yes: Yes = False, no_auto_rollback: NoAutoRollback = False) -> None:
@@ -147,7 +147,7 @@ def _answer(front: Front, run: Run) -> None:
 
     took = words.duration(((run.finished_at or wiring.now()) - run.started_at).total_seconds())
     ended = run.outcome or run.state.value
-    text = f"Run {run.id}: {ended} after {took}. {words.STANDING[run.state]}"
+    text = f"Run {run.id}: {ended} after {took}. {words.standing(run.kind, run.state)}"
     if not front.passing:
         text += f"\nNext: {front.pasteable(f'upgrade-guard show {run.id}')}"
     front.answer(wiring.run_answer(run), lambda: text)
@@ -156,7 +156,7 @@ def _answer(front: Front, run: Run) -> None:
 def _may(run: Run, event: Event) -> bool:
     from upgrade_guard.engine.machine import allowed
 
-    return event in allowed(run.state)
+    return event in allowed(run.kind, run.state)
 
 
 def _must_be_open(opened: Run | None, verb: str) -> Run:

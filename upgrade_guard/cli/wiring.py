@@ -14,13 +14,15 @@ from upgrade_guard import __version__
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.policy import freeze, kept
 from upgrade_guard.errors import GuardError, Refused, UsageProblem
-from upgrade_guard.model.run import ApprovalRecord, Run
+from upgrade_guard.model.run import ApprovalRecord, Kind, Run
 from upgrade_guard.model.version import Version
 
 if TYPE_CHECKING:
     from upgrade_guard.config import Config
     from upgrade_guard.engine.runner import Runner
+    from upgrade_guard.engine.workflow import Workflow
     from upgrade_guard.journal import Journal
+    from upgrade_guard.phases.approval import Approve
     from upgrade_guard.phases.preview import GoingBack
     from upgrade_guard.phases.site import Site
     from upgrade_guard.ui.prompts import Prompts
@@ -81,8 +83,8 @@ def must_have_offsite(config: Config) -> None:
         )
 
 
-def begin(journal: Journal, config: Config, target: Version) -> Run:
-    """A new run on the record."""
+def begin(journal: Journal, config: Config, target: str, kind: Kind = Kind.UPGRADE) -> Run:
+    """A new run on the record. `target`: the version to reach, or the bundle that it is about, or nothing."""
     import secrets
     import socket
 
@@ -90,13 +92,14 @@ def begin(journal: Journal, config: Config, target: Version) -> Run:
         run_id=f"{now():%Y%m%d}-{secrets.token_hex(3)}",
         cluster=config.cluster.name,
         from_version="",
-        target=str(target),
+        target=target,
         offsite_required=config.vault.offsite_required,
         snapshot_max_age=config.upgrade.snapshot_max_age,
         settings=freeze(config),
         operator=operator(),
         host=socket.gethostname(),
         tool_version=__version__,
+        kind=kind,
     )
 
 
@@ -117,7 +120,6 @@ def drive(
     from upgrade_guard.engine.runner import Runner
     from upgrade_guard.hosts.transcript import RunTranscript, SharedTranscript
     from upgrade_guard.phases.site import Site
-    from upgrade_guard.phases.workflow import UpgradeWorkflow
     from upgrade_guard.ui.card import Card
     from upgrade_guard.ui.progress import Progress
 
@@ -143,10 +145,9 @@ def drive(
 
     site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock)
     sites.append(site)
-    workflow = UpgradeWorkflow(site, target=Version.parse(run.target), approve=approve)
     runner = Runner(
         journal,
-        workflow,
+        workflow_of(run, site, approve),
         progress,
         clock,
         interruption,
@@ -167,6 +168,21 @@ def drive(
             front.screen.tell(f"The run's log is incomplete: {transcript.log_problem}", style="yellow")
 
 
+def workflow_of(run: Run, site: Site, approve: Approve) -> Workflow:
+    """What a run of this kind is made of; a process that takes a run up knows no more than its record."""
+    match run.kind:
+        case Kind.UPGRADE:
+            from upgrade_guard.phases.workflow import UpgradeWorkflow
+
+            return UpgradeWorkflow(site, target=Version.parse(run.target), approve=approve)
+        case Kind.BACKUP:
+            from upgrade_guard.phases.backup_workflow import BackupWorkflow
+
+            return BackupWorkflow(site)
+        case _:
+            raise NotImplementedError(f"runs of kind {run.kind.value}")
+
+
 def identified(journal: Journal, config: Config, run_id: str) -> Run:
     """The run as recorded, with the cluster's name and version once the inspection has found them."""
     run = journal.run(run_id)
@@ -184,6 +200,7 @@ def run_answer(run: Run) -> dict[str, Any]:
     """The keys of a run that every JSON answer about it has."""
     return {
         "id": run.id,
+        "kind": run.kind,
         "cluster": run.cluster,
         "from": run.from_version,
         "target": run.target,
@@ -205,7 +222,7 @@ def aftermath(run: Run, log: str) -> str:
     """How the cluster stands after a command ended with a problem, from the record."""
     from upgrade_guard.ui import words
 
-    return f"Run {run.id} stands at {run.state.value}. {words.STANDING[run.state]}\nLog: {log}"
+    return f"Run {run.id} stands at {run.state.value}. {words.standing(run.kind, run.state)}\nLog: {log}"
 
 
 def going_back(site: Site, journal: Journal, run_id: str) -> GoingBack:

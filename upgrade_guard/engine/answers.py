@@ -18,18 +18,27 @@ from upgrade_guard.errors import (
     StepFailed,
     UsageProblem,
 )
-from upgrade_guard.model.run import Event, Run, State
+from upgrade_guard.model.run import OF_THE_CLUSTER, Event, Kind, Run, State
 from upgrade_guard.model.step import Phase
 
+AGAIN = {
+    Kind.BACKUP: "upgrade-guard backup create",
+    Kind.DRILL: "upgrade-guard backup drill",
+    Kind.PRUNE: "upgrade-guard backup prune",
+}
+"""What to type to try again, for the kinds that leave nothing half-way."""
 
-def choices(state: State) -> str:
+
+def choices(kind: Kind, state: State) -> str:
     """One line: how to go on, and how to go back."""
+    if kind not in OF_THE_CLUSTER:
+        return f"Type `{AGAIN[kind]}` to try again."
     if state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
         return "Type `upgrade-guard resume` to go on with the rollback."
     back = []
-    if Event.ROLLBACK_BEGUN in allowed(state):
+    if Event.ROLLBACK_BEGUN in allowed(kind, state):
         back.append("`upgrade-guard rollback` to take everything back")
-    if Event.RUN_ABORTED in allowed(state):
+    if Event.RUN_ABORTED in allowed(kind, state):
         back.append("`upgrade-guard abort` to close the run while the control plane is untouched")
     return "Type " + ", or ".join(("`upgrade-guard resume` to try again", *back)) + "."
 
@@ -47,10 +56,10 @@ def reasons_of(problems: Iterable[StepProblem]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(told))
 
 
-def as_it_is(problems: tuple[StepProblem, ...], state: State) -> GuardError:
+def as_it_is(problems: tuple[StepProblem, ...], run: Run) -> GuardError:
     """The first problem, with a way on when it names none, and with what other lanes said."""
     first = problems[0].problem
-    first.hint = first.hint or choices(state)
+    first.hint = first.hint or choices(run.kind, run.state)
     first.reasons = tuple(dict.fromkeys((*first.reasons, *reasons_of(problems[1:]))))
     return first
 
@@ -69,7 +78,7 @@ def lane_failed(run: Run, phase: Phase, problems: tuple[StepProblem, ...], put_b
     back = f" Put back: {', '.join(put_back)}." if put_back else ""
     return DecisionNeeded(
         f"{phase.title}: {names} failed: {problems[0].problem.message.rstrip('.')}.{back}",
-        hint=choices(run.state),
+        hint=choices(run.kind, run.state),
         reasons=reasons_of(problems),
     )
 
@@ -77,7 +86,9 @@ def lane_failed(run: Run, phase: Phase, problems: tuple[StepProblem, ...], put_b
 def stopped_without_rollback(run: Run, phase: Phase, problems: tuple[StepProblem, ...]) -> DecisionNeeded:
     """It failed after something was changed, and the operator wants to be asked before a rollback."""
     return DecisionNeeded(
-        f"{phase.title} failed: {problems[0].problem.message}", hint=choices(run.state), reasons=reasons_of(problems)
+        f"{phase.title} failed: {problems[0].problem.message}",
+        hint=choices(run.kind, run.state),
+        reasons=reasons_of(problems),
     )
 
 
@@ -142,6 +153,6 @@ def rollback_failed(problems: tuple[StepProblem, ...], reasons: tuple[str, ...])
     """The way back is blocked; it can be resumed."""
     return RollbackFailed(
         f"The rollback failed: {problems[0].problem.message}",
-        hint=choices(State.ROLLBACK_FAILED),
+        hint=choices(Kind.UPGRADE, State.ROLLBACK_FAILED),
         reasons=tuple(dict.fromkeys((*reasons_of(problems), *reasons))),
     )

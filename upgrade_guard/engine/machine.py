@@ -1,4 +1,4 @@
-"""The state machine: the table as data, and a typed door to `transitions`, which no other module imports.
+"""The state machine: a table for each kind of run, as data, and a typed door to `transitions`, for this module alone.
 
 A transition only says that something may now be believed. No callback does work: the caller writes the outcome and
 the new state to the journal in one transaction.
@@ -14,7 +14,7 @@ from transitions import Machine, MachineError
 from upgrade_guard.engine.gate import closed_because
 from upgrade_guard.errors import Refused
 from upgrade_guard.model.evidence import Evidence
-from upgrade_guard.model.run import Event, State
+from upgrade_guard.model.run import Event, Kind, State
 
 # A guard answers with every reason against; none means that the way is open.
 Guard = Callable[[Evidence], tuple[str, ...]]
@@ -30,7 +30,7 @@ class Way:
     guard: Guard | None = None
 
 
-TABLE: tuple[Way, ...] = (
+_UPGRADE: tuple[Way, ...] = (
     Way(Event.CLUSTER_INSPECTED, (State.STARTED,), State.INSPECTED),
     Way(Event.SNAPSHOT_TAKEN, (State.INSPECTED,), State.SNAPSHOTTED),
     Way(Event.SNAPSHOT_PROVEN, (State.SNAPSHOTTED,), State.VERIFIED),
@@ -57,7 +57,51 @@ TABLE: tuple[Way, ...] = (
     Way(Event.ROLLBACK_CONFIRMED, (State.ROLLING_BACK,), State.ROLLED_BACK),
     Way(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
 )
-FINAL: frozenset[State] = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK})
+# A backup changes no node, so no gate stands in it. One that failed is closed; one that was killed is gone on with.
+_BACKUP: tuple[Way, ...] = (
+    Way(Event.CLUSTER_INSPECTED, (State.STARTED,), State.INSPECTED),
+    Way(Event.SNAPSHOT_TAKEN, (State.INSPECTED,), State.SNAPSHOTTED),
+    Way(Event.SNAPSHOT_PROVEN, (State.SNAPSHOTTED,), State.VERIFIED),
+    Way(Event.COPIES_READ_BACK, (State.VERIFIED,), State.COPIED),
+    Way(Event.BACKUP_KEPT, (State.COPIED,), State.COMPLETED),
+    Way(Event.EVIDENCE_EXPIRED, (State.SNAPSHOTTED, State.VERIFIED, State.COPIED), State.INSPECTED),
+    Way(
+        Event.RUN_FAILED,
+        (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED, State.COPIED),
+        State.FAILED,
+    ),
+    Way(
+        Event.RUN_ABORTED,
+        (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED, State.COPIED),
+        State.ABORTED,
+    ),
+)
+_DRILL: tuple[Way, ...] = (
+    Way(Event.DRILL_PASSED, (State.STARTED,), State.COMPLETED),
+    Way(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
+    Way(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
+)
+# The bundle is read and proven before anything is stopped; from then on a restore is a rollback to that bundle.
+_RESTORE: tuple[Way, ...] = (
+    Way(Event.BUNDLE_PROVEN, (State.STARTED,), State.INSPECTED),
+    Way(Event.ROLLBACK_BEGUN, (State.INSPECTED, State.ROLLBACK_FAILED), State.ROLLING_BACK),
+    Way(Event.RESTORE_CONFIRMED, (State.ROLLING_BACK,), State.RESTORED),
+    Way(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
+    Way(Event.RUN_ABORTED, (State.STARTED, State.INSPECTED), State.ABORTED),
+)
+_PRUNE: tuple[Way, ...] = (
+    Way(Event.VAULT_PRUNED, (State.STARTED,), State.COMPLETED),
+    Way(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
+    Way(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
+)
+TABLES: dict[Kind, tuple[Way, ...]] = {
+    Kind.UPGRADE: _UPGRADE,
+    Kind.BACKUP: _BACKUP,
+    Kind.DRILL: _DRILL,
+    Kind.RESTORE: _RESTORE,
+    Kind.PRUNE: _PRUNE,
+}
+FINAL: frozenset[State] = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})
 
 
 class TransitionRefused(Refused):
@@ -79,7 +123,7 @@ def _condition(guard: Guard) -> Callable[[Evidence | None], bool]:
     return is_open
 
 
-def _machine() -> Machine:
+def _machine(kind: Kind) -> Machine:
     return Machine(
         model=None,
         states=State,
@@ -91,7 +135,7 @@ def _machine() -> Machine:
                 "dest": way.target,
                 "conditions": [] if way.guard is None else [_condition(way.guard)],
             }
-            for way in TABLE
+            for way in TABLES[kind]
         ],
         # `model_override` would be the typed way, but logs a warning for each of the thirty methods not declared; the
         # events of the machine itself are typed as they are.
@@ -99,55 +143,67 @@ def _machine() -> Machine:
     )
 
 
-def allowed(state: State) -> tuple[Event, ...]:
+def states(kind: Kind) -> tuple[State, ...]:
+    """The states that a run of this kind can be in, in the order in which they are declared."""
+    found = {State.STARTED} | {way.target for way in TABLES[kind]}
+    return tuple(state for state in State if state in found)
+
+
+def allowed(kind: Kind, state: State) -> tuple[Event, ...]:
     """The events that are legal in this state, guards aside, in the order of the table."""
-    return tuple(way.event for way in TABLE if state in way.sources)
+    return tuple(way.event for way in TABLES[kind] if state in way.sources)
 
 
-def is_guarded(event: Event) -> bool:
+def is_guarded(kind: Kind, event: Event) -> bool:
     """Does this event need evidence?"""
-    return any(way.guard is not None for way in TABLE if way.event is event)
+    return any(way.guard is not None for way in TABLES[kind] if way.event is event)
 
 
-def advance(state: State, event: Event, evidence: Evidence | None = None) -> State:
+def advance(kind: Kind, state: State, event: Event, evidence: Evidence | None = None) -> State:
     """The state that the event leads to. Raises TransitionRefused with every reason."""
     position = _Position()
-    machine = _machine()
+    machine = _machine(kind)
     machine.add_model(position, initial=state)
+    if event.value not in machine.events:  # no way of this kind has it
+        raise _impossible(kind, state, event)
     try:
         moved = machine.events[event.value].trigger(position, evidence)
     except MachineError as error:
-        legal = ", ".join(known.value for known in allowed(state)) or "nothing"
-        raise TransitionRefused(
-            f"{event.value} is not possible while the run is {state.value}.",
-            hint="Type `upgrade-guard status` to see where the run stands.",
-            reasons=(f"Possible while {state.value}: {legal}.",),
-        ) from error
+        raise _impossible(kind, state, event) from error
     if not moved:
         raise TransitionRefused(
             f"The gate is closed: {event.value} is refused.",
             hint="Type `upgrade-guard resume` to take a new snapshot.",
-            reasons=_reasons(event, evidence),
+            reasons=_reasons(kind, event, evidence),
         )
     return position.state
 
 
-def mermaid() -> str:
-    """The table as a mermaid state diagram, with guards in brackets."""
-    names = {state: state.value.replace("-", "_") for state in State}
+def mermaid(kind: Kind = Kind.UPGRADE) -> str:
+    """The table of that kind as a mermaid state diagram, with guards in brackets."""
+    names = {state: state.value.replace("-", "_") for state in states(kind)}
     lines = ["stateDiagram-v2"]
     lines += [f'    state "{state.value}" as {name}' for state, name in names.items()]
     lines.append(f"    [*] --> {names[State.STARTED]}")
-    for way in TABLE:
+    for way in TABLES[kind]:
         guard = " [gate]" if way.guard is not None else ""
         lines += [f"    {names[source]} --> {names[way.target]}: {way.event.value}{guard}" for source in way.sources]
-    lines += [f"    {names[state]} --> [*]" for state in State if state in FINAL]
+    lines += [f"    {names[state]} --> [*]" for state in names if state in FINAL]
     return "\n".join(lines) + "\n"
 
 
-def _reasons(event: Event, evidence: Evidence | None) -> tuple[str, ...]:
+def _impossible(kind: Kind, state: State, event: Event) -> TransitionRefused:
+    legal = ", ".join(known.value for known in allowed(kind, state)) or "nothing"
+    return TransitionRefused(
+        f"{event.value} is not possible while the run is {state.value}.",
+        hint="Type `upgrade-guard status` to see where the run stands.",
+        reasons=(f"Possible while {state.value}: {legal}.",),
+    )
+
+
+def _reasons(kind: Kind, event: Event, evidence: Evidence | None) -> tuple[str, ...]:
     if evidence is None:
         return ("No evidence was gathered.",)
     return tuple(
-        reason for way in TABLE if way.event is event and way.guard is not None for reason in way.guard(evidence)
+        reason for way in TABLES[kind] if way.event is event and way.guard is not None for reason in way.guard(evidence)
     )

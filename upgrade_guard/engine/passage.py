@@ -144,8 +144,10 @@ class Passage:
         event = self._phase.event
         if event is None:
             return None
-        evidence = self._gatekeeper.judge() if self._gatekeeper is not None and is_guarded(event) else None
-        return Move(event, advance(self._run.state, event, evidence))
+        evidence = (
+            self._gatekeeper.judge() if self._gatekeeper is not None and is_guarded(self._run.kind, event) else None
+        )
+        return Move(event, advance(self._run.kind, self._run.state, event, evidence))
 
 
 def _raise_the_gravest(problems: tuple[BaseException, ...]) -> None:

@@ -59,7 +59,7 @@ class Runner:
         interruption.listen(lambda reason: self._tell(lambda watcher: watcher.stopping(reason)))
 
     def go_on(self, run_id: str) -> Run:
-        """Go on until the run is completed, and return it.
+        """Go on until the run has ended well, and return it.
 
         Raises Refused (a check, the gate, or a plan that changed), StepFailed, DecisionNeeded, Interrupted, RolledBack
         when the upgrade failed and the cluster is back, RollbackFailed, and bugs as they are.
@@ -68,7 +68,7 @@ class Runner:
         if run.state in FINAL:
             raise answers.ended(run)
         gatekeeper = Gatekeeper(self._equipment, run.id)
-        while run.state is not State.COMPLETED:
+        while run.state not in FINAL:
             if run.state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
                 self._take_everything_back(run, ())
             try:
@@ -91,7 +91,7 @@ class Runner:
         run = self._take_up(run_id)
         facts = self._journal.facts(run.id)
         touched = run.state not in FINAL and self._workflow.control_plane_touched(facts)
-        if touched or Event.RUN_ABORTED not in allowed(run.state):
+        if touched or Event.RUN_ABORTED not in allowed(run.kind, run.state):
             raise answers.cannot_abort(run, touched=touched)
         phases = self._workflow.aborting(facts)
         if run.state in _GATED and any(step.changes_node for phase in phases for step in phase.steps):
@@ -102,7 +102,7 @@ class Runner:
             try:
                 Passage(self._equipment, run, phase, None).walk()
             except StepsFailed as failed:
-                raise answers.as_it_is(failed.problems, run.state) from failed.problems[0].problem
+                raise answers.as_it_is(failed.problems, run) from failed.problems[0].problem
         run = self._journal.run(run.id)
         return run if run.state is State.ABORTED else self._move(run, Event.RUN_ABORTED, ())
 
@@ -152,7 +152,7 @@ class Runner:
 
     def _turn_away(self, run: Run, closed: GateClosed) -> None:
         """Give the evidence up where a new snapshot can be had; return when nothing but its age was wrong."""
-        touched = not closed.evidence.age_matters or Event.EVIDENCE_EXPIRED not in allowed(run.state)
+        touched = not closed.evidence.age_matters or Event.EVIDENCE_EXPIRED not in allowed(run.kind, run.state)
         if not touched and not closed.edited:
             self._give_evidence_up(run, closed.reasons)
             if only_age(closed.evidence) and not self._retaken:
@@ -161,15 +161,18 @@ class Runner:
         raise answers.gate_closed(closed, touched=touched) from None
 
     def _answer(self, run: Run, phase: Phase, problems: tuple[StepProblem, ...], amending: Amending) -> NoReturn:
-        """Answer a failure: leave it, put a node back, ask, or take everything back."""
+        """Answer a failure: leave it, close the run, put a node back, ask, or take everything back."""
         cause = problems[0].problem
         if any(isinstance(failure.problem, EvidenceLost) for failure in problems) and self._can_retake(run):
             self._give_evidence_up(run, answers.reasons_of(problems))
-            raise answers.as_it_is(problems, run.state) from cause
+            raise answers.as_it_is(problems, run) from cause
+        if Event.RUN_FAILED in allowed(run.kind, run.state) and not isinstance(cause, DecisionNeeded):
+            self._move(run, Event.RUN_FAILED, answers.reasons_of(problems))
+            raise answers.as_it_is(problems, run) from cause
         failures = tuple(failure for failure in problems if answers.calls_for_rollback(failure.problem))
         changed = changed_a_node(self._journal.steps(run.id))
-        if not (failures and changed and Event.ROLLBACK_BEGUN in allowed(run.state)):
-            raise answers.as_it_is(problems, run.state) from cause
+        if not (failures and changed and Event.ROLLBACK_BEGUN in allowed(run.kind, run.state)):
+            raise answers.as_it_is(problems, run) from cause
         self._equipment.interruption.check(answers.reasons_of(problems))
         if phase.amends is not None:
             put_back = amending.put_back(phase, failures)
@@ -179,7 +182,7 @@ class Runner:
         self._take_everything_back(run, answers.reasons_of(problems))
 
     def _can_retake(self, run: Run) -> bool:
-        early = run.state is State.INSPECTED or Event.EVIDENCE_EXPIRED in allowed(run.state)
+        early = run.state is State.INSPECTED or Event.EVIDENCE_EXPIRED in allowed(run.kind, run.state)
         return early and not self._workflow.control_plane_touched(self._journal.facts(run.id))
 
     def _give_evidence_up(self, run: Run, reasons: tuple[str, ...]) -> None:
@@ -193,7 +196,7 @@ class Runner:
 
     def _was_aborting(self, run: Run, gone: tuple[str, ...]) -> bool:
         """Are these the steps of an abort that was begun? Then packages went back, and all since then is done again."""
-        if Event.RUN_ABORTED not in allowed(run.state):
+        if Event.RUN_ABORTED not in allowed(run.kind, run.state):
             return False
         rows = self._journal.steps(run.id)
         begun = under_way(rows, names_of(self._workflow.aborting(self._journal.facts(run.id))))
@@ -210,7 +213,7 @@ class Runner:
 
     def _roll_back(self, run: Run, reasons: tuple[str, ...]) -> Run:
         if run.state is not State.ROLLING_BACK:
-            if Event.ROLLBACK_BEGUN not in allowed(run.state):
+            if Event.ROLLBACK_BEGUN not in allowed(run.kind, run.state):
                 raise answers.cannot_roll_back(run)
             run = self._move(run, Event.ROLLBACK_BEGUN, reasons)
         why = self._why_rolled_back(run)
@@ -222,7 +225,7 @@ class Runner:
             except StepsFailed as failed:
                 cause = failed.problems[0].problem
                 if isinstance(cause, DecisionNeeded):
-                    raise answers.as_it_is(failed.problems, run.state) from cause
+                    raise answers.as_it_is(failed.problems, run) from cause
                 self._move(run, Event.ROLLBACK_STOPPED, answers.reasons_of(failed.problems))
                 raise answers.rollback_failed(failed.problems, why) from cause
 
@@ -237,5 +240,5 @@ class Runner:
         return ()
 
     def _move(self, run: Run, event: Event, reasons: tuple[str, ...], voids: tuple[str, ...] = ()) -> Run:
-        self._equipment.move(run, Move(event, advance(run.state, event), reasons, voids))
+        self._equipment.move(run, Move(event, advance(run.kind, run.state, event), reasons, voids))
         return self._journal.run(run.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import islice
@@ -11,9 +12,11 @@ from upgrade_guard.journal import chain, history
 from upgrade_guard.journal.problems import no_such_run
 from upgrade_guard.journal.rows import Rows
 from upgrade_guard.model.run import (
+    OF_THE_CLUSTER,
     ApprovalRecord,
     CommandRow,
     CopyRecord,
+    Kind,
     NodeRecord,
     ProofRecord,
     Run,
@@ -44,14 +47,15 @@ class Answers:
             )
         return found[0]
 
-    def open_run(self) -> Run | None:
-        """The newest run that is not finished; a run whose rollback failed is not."""
+    def open_run(self, kinds: Collection[Kind] = OF_THE_CLUSTER) -> Run | None:
+        """The newest run of these kinds that is not finished; a run whose rollback failed is not."""
         with self._rows() as rows:
-            return history.open_run(rows)
+            return history.open_run(rows, kinds)
 
     def runs(
         self,
         *,
+        kinds: Collection[Kind] = OF_THE_CLUSTER,
         limit: int | None = 50,
         cluster: str | None = None,
         target: str | None = None,
@@ -60,7 +64,9 @@ class Answers:
     ) -> tuple[Run, ...]:
         """Newest first. `outcome` is "" for runs that are open; `since` is about their start."""
         with self._rows() as rows:
-            return history.runs(rows, limit=limit, cluster=cluster, target=target, outcome=outcome, since=since)
+            return history.runs(
+                rows, kinds=kinds, limit=limit, cluster=cluster, target=target, outcome=outcome, since=since
+            )
 
     def latest(self, run_id: str, step_name: str) -> StepRow | None:
         """The newest row of a step; an outcome of STARTED means that it is under way, or in doubt."""

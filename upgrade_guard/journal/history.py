@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from upgrade_guard.model.run import (
     CommandRow,
     CopyRecord,
     Event,
+    Kind,
     NodeRecord,
     Outcome,
     ProofRecord,
@@ -26,7 +27,7 @@ from upgrade_guard.model.run import (
 )
 from upgrade_guard.model.step import Facts
 
-Kind = TypeVar("Kind", bound=Enum)
+Stored = TypeVar("Stored", bound=Enum)
 
 
 class StrangeValueError(Exception):
@@ -49,9 +50,11 @@ def state(rows: Rows, run_id: str) -> State | None:
     return None
 
 
-def open_run(rows: Rows) -> Run | None:
-    """The newest run that is not finished."""
-    for row in rows.select("SELECT * FROM runs WHERE finished_at IS NULL ORDER BY seq DESC LIMIT 1"):
+def open_run(rows: Rows, kinds: Collection[Kind]) -> Run | None:
+    """The newest run of these kinds that is not finished."""
+    of_kind, parameters = _of_kinds(kinds)
+    sql = f"SELECT * FROM runs WHERE finished_at IS NULL AND {of_kind} ORDER BY seq DESC LIMIT 1"  # noqa: S608
+    for row in rows.select(sql, parameters):
         return _run(row)
     return None
 
@@ -59,6 +62,7 @@ def open_run(rows: Rows) -> Run | None:
 def runs(
     rows: Rows,
     *,
+    kinds: Collection[Kind],
     limit: int | None,
     cluster: str | None,
     target: str | None,
@@ -73,8 +77,10 @@ def runs(
         "started_at >= :since": None if since is None else instant_text(since),
     }
     parameters: dict[str, Any] = {text.rpartition(":")[2]: value for text, value in asked.items() if value is not None}
-    where = " AND ".join(text for text, value in asked.items() if value is not None)
-    sql = f"SELECT * FROM runs{' WHERE ' + where if where else ''} ORDER BY seq DESC"  # noqa: S608 (the texts above)
+    of_kind, of_kind_parameters = _of_kinds(kinds)
+    parameters |= of_kind_parameters
+    where = " AND ".join((of_kind, *(text for text, value in asked.items() if value is not None)))
+    sql = f"SELECT * FROM runs WHERE {where} ORDER BY seq DESC"  # noqa: S608 (the texts above)
     if limit is not None:
         sql, parameters["limit"] = f"{sql} LIMIT :limit", limit
     return tuple(_run(row) for row in rows.select(sql, parameters))
@@ -222,6 +228,13 @@ def copies(rows: Rows, run_id: str) -> tuple[CopyRecord, ...]:
     )
 
 
+def _of_kinds(kinds: Collection[Kind]) -> tuple[str, dict[str, Any]]:
+    """The condition and its parameters; a run without a kind is an upgrade, from before there were others."""
+    parameters = {f"kind_{number}": kind.value for number, kind in enumerate(kinds)}
+    named = f"kind IN ({', '.join(f':{name}' for name in parameters)})"
+    return (f"({named} OR kind IS NULL)" if Kind.UPGRADE in kinds else named), parameters
+
+
 def _of_run(rows: Rows, table: str, run_id: str) -> list[Row]:
     # The table's name is one of the constants above.
     return list(rows.select(f"SELECT * FROM {table} WHERE run_id = :run_id ORDER BY seq", {"run_id": run_id}))  # noqa: S608
@@ -243,6 +256,7 @@ def _run(row: Row) -> Run:
         operator=row["operator"],
         host=row["host"],
         tool_version=row["tool_version"],
+        kind=Kind.UPGRADE if row["kind"] is None else _known(Kind, row["kind"]),
     )
 
 
@@ -267,7 +281,7 @@ def _mapping(text: str) -> Mapping[str, Any]:
     return value
 
 
-def _known(kind: type[Kind], value: str) -> Kind:
+def _known(kind: type[Stored], value: str) -> Stored:
     try:
         return kind(value)
     except ValueError as error:

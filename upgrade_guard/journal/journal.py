@@ -20,6 +20,7 @@ from upgrade_guard.journal.versions import Age, age
 from upgrade_guard.model.run import (
     ApprovalRecord,
     CommandRow,
+    Kind,
     Move,
     Outcome,
     Record,
@@ -129,6 +130,7 @@ class Journal(Answers):
         operator: str,
         host: str,
         tool_version: str,
+        kind: Kind = Kind.UPGRADE,
     ) -> Run:
         """A new run in state STARTED. `snapshot_max_age` is in seconds. What it begins with never changes, but for
         `cluster` and `from_version`, which may be empty until `identify`. Raises UsageProblem when the id is taken.
@@ -148,6 +150,7 @@ class Journal(Answers):
             operator=operator,
             host=host,
             tool_version=tool_version,
+            kind=kind,
         )
         with self._writing() as transaction:
             transaction.begin(run)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 from sqlalchemy.types import TypeDecorator
 
 from upgrade_guard.journal.text import instant_text, json_text, plain_text
-from upgrade_guard.model.run import Event, Outcome, State
+from upgrade_guard.model.run import Event, Kind, Outcome, State
 
 # SQLite keeps a row under its INTEGER primary key; elsewhere a sequence of history wants 64 bits by name.
 _WHOLE = BigInteger().with_variant(Integer(), "sqlite")
@@ -87,6 +87,7 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
         State: _stored(State),
         Event: _stored(Event),
         Outcome: _stored(Outcome),
+        Kind: _stored(Kind),
     }
 
 
@@ -102,7 +103,7 @@ class ChainHead(Base):
 
 
 class RunEntry(Base):
-    """One upgrade attempt; `state`, `outcome`, `finished_at`, `cluster` and `from_version` may change."""
+    """One run; `state`, `outcome`, `finished_at`, `cluster` and `from_version` may change. No `kind`: an upgrade."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -125,6 +126,7 @@ class RunEntry(Base):
     operator: Mapped[str]
     host: Mapped[str]
     tool_version: Mapped[str]
+    kind: Mapped[Kind | None]
     previous: Mapped[str] = mapped_column(String(64), init=False)
     digest: Mapped[str] = mapped_column(String(64), init=False)
 

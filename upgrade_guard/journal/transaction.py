@@ -24,8 +24,10 @@ OUTCOMES = {
     State.ABORTED: "aborted",
     State.ROLLED_BACK: "rolled-back",
     State.ROLLBACK_FAILED: "rollback-failed",
+    State.RESTORED: "restored",
+    State.FAILED: "failed",
 }
-FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK})
+FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})
 
 
 class Transaction:
@@ -58,6 +60,7 @@ class Transaction:
                 operator=run.operator,
                 host=run.host,
                 tool_version=run.tool_version,
+                kind=run.kind,
             ),
         )
 

@@ -12,7 +12,7 @@ from upgrade_guard.journal.rows import Rows
 
 _FROZEN_OF_RUN = (
     "id, seq, started_at, target, offsite_required, snapshot_max_age, settings, operator, host, tool_version, "
-    "previous, digest"
+    "kind, previous, digest"
 )
 
 # The newest bundle of the run is the only one that counts: older ones belong to evidence that has expired.

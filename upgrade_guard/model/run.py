@@ -9,6 +9,20 @@ from enum import Enum
 from typing import Any
 
 
+class Kind(Enum):
+    """What a run is for. Everything that writes is a run, so that it is locked, resumed and audited in one way."""
+
+    UPGRADE = "upgrade"
+    BACKUP = "backup"
+    DRILL = "drill"
+    RESTORE = "restore"
+    PRUNE = "prune"
+
+
+# The kinds that change the cluster: one of them at a time is open, and resume, status, rollback and abort are about it.
+OF_THE_CLUSTER = (Kind.UPGRADE, Kind.RESTORE)
+
+
 class State(Enum):
     """What a run has reached. The journal holds the current one; a new process starts from it."""
 
@@ -25,6 +39,8 @@ class State(Enum):
     ROLLING_BACK = "rolling-back"
     ROLLED_BACK = "rolled-back"
     ROLLBACK_FAILED = "rollback-failed"
+    RESTORED = "restored"
+    FAILED = "failed"
 
 
 class Event(Enum):
@@ -43,6 +59,12 @@ class Event(Enum):
     ROLLBACK_BEGUN = "rollback-begun"
     ROLLBACK_CONFIRMED = "rollback-confirmed"
     ROLLBACK_STOPPED = "rollback-stopped"
+    BACKUP_KEPT = "backup-kept"
+    DRILL_PASSED = "drill-passed"
+    VAULT_PRUNED = "vault-pruned"
+    BUNDLE_PROVEN = "bundle-proven"
+    RESTORE_CONFIRMED = "restore-confirmed"
+    RUN_FAILED = "run-failed"
 
 
 class Outcome(Enum):
@@ -62,7 +84,11 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """One upgrade attempt. `settings` is the JSON frozen at its start (policy values, not credentials)."""
+    """One attempt at an upgrade, a backup, a drill, a restore or a pruning.
+
+    `target` is the version to reach, or the bundle that a drill or a restore is about; empty where there is none.
+    `settings` is the JSON frozen at its start (policy values, not credentials).
+    """
 
     id: str
     cluster: str
@@ -78,6 +104,7 @@ class Run:
     operator: str = ""
     host: str = ""
     tool_version: str = ""
+    kind: Kind = Kind.UPGRADE
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from upgrade_guard.model.run import Run, State, Transition
+from upgrade_guard.model.run import Kind, Run, State, Transition
 from upgrade_guard.ui import words
 
 _STYLES = {"done": "green", "now": "bold cyan", "next": "cyan", "failed": "bold red", "back": "yellow", "-": "dim"}
@@ -37,12 +37,12 @@ class Card:
     @property
     def reached(self) -> Mapping[State, datetime]:
         """The stages that hold, and since when."""
-        return reached_by(self.transitions)
+        return reached_by(self.transitions, self.run.kind)
 
 
-def reached_by(transitions: Sequence[Transition]) -> dict[State, datetime]:
+def reached_by(transitions: Sequence[Transition], kind: Kind = Kind.UPGRADE) -> dict[State, datetime]:
     """When each stage that still holds was reached: a step back takes back the stages after it."""
-    order = [state for state, _ in words.STAGES]
+    order = [state for state, _ in words.STAGES_OF[kind]]
     reached: dict[State, datetime] = {}
     for moved in transitions:
         if moved.to_state in reached:
@@ -55,7 +55,7 @@ def reached_by(transitions: Sequence[Transition]) -> dict[State, datetime]:
 
 def mark(card: Card, state: State) -> str:
     """One word for a stage: done, now, next, failed, back (taken back by the rollback) or "-"."""
-    following = next((stage for stage, _ in words.STAGES if stage not in card.reached), None)
+    following = next((stage for stage, _ in words.STAGES_OF[card.run.kind] if stage not in card.reached), None)
     rolling = card.run.state in words.ROLLBACK
     if state in card.reached:
         return "back" if rolling and state in _CHANGING else "done"
@@ -72,22 +72,22 @@ def next_words(run: Run) -> str:
         return "nothing: this run is closed"
     if run.state in words.ROLLBACK:
         return "the rollback goes on until the cluster matches its baseline"
-    following = words.next_stage(run.state)
-    return words.stage_label(following) if following else "nothing"
+    following = words.next_stage(run.state, run.kind)
+    return words.stage_label(following, run.kind) if following else "nothing"
 
 
 def render(card: Card) -> RenderableType:
     """The card for a console of any width; data from the world is shown as plain text."""
     run = card.run
     heading = Text()
-    source = run.from_version or "?"
-    heading.append(f"Upgrade {words.one_line(source)} -> {words.one_line(run.target)}", style="bold")
+    subject = words.one_line(words.subject(run))
+    heading.append(f"Upgrade {subject}" if run.kind is Kind.UPGRADE else subject.capitalize(), style="bold")
     heading.append(f"   cluster {words.one_line(run.cluster) or 'not yet asked'}   run {words.one_line(run.id)}")
     stages = Table.grid(padding=(0, 2))
     stages.add_column(width=8, justify="right")
     stages.add_column()
     stages.add_column(style="dim")
-    for state, label in words.STAGES:
+    for state, label in words.STAGES_OF[run.kind]:
         word = mark(card, state)
         at = card.reached.get(state)
         stages.add_row(Text(word, style=_STYLES[word]), Text(label), words.moment(at)[11:] if at else "")
@@ -99,7 +99,7 @@ def render(card: Card) -> RenderableType:
 
 def lines_below(card: Card) -> tuple[tuple[str, str], ...]:
     """Label and text of each line under the stages; those with nothing to say are left out."""
-    lines = [("State", f"{card.run.state.value}. {words.STANDING[card.run.state]}")]
+    lines = [("State", f"{card.run.state.value}. {words.standing(card.run.kind, card.run.state)}")]
     for label, texts in (("Now", card.now), ("Last", card.last)):
         lines += [(label if number == 0 else "", text) for number, text in enumerate(texts)]
     lines += [("Next", next_words(card.run))]

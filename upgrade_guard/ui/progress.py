@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from upgrade_guard.model.command import Command, Result
-from upgrade_guard.model.run import Event, Outcome, Run, Transition
+from upgrade_guard.model.run import Event, Kind, Outcome, Run, Transition
 from upgrade_guard.model.step import Phase, Step
 from upgrade_guard.ui import words
 from upgrade_guard.ui.card import Card, render
@@ -95,7 +95,8 @@ class Progress:
         """A process begins or goes on with a run."""
         self._look(run=run, running=True)
         verb = "Going on with" if resumed else "Beginning"
-        self._say(f"{verb} run {run.id}: {run.cluster or 'the cluster'} to {run.target}, at {run.state.value}")
+        what = f"to {run.target}" if run.kind is Kind.UPGRADE else words.subject(run)
+        self._say(f"{verb} run {run.id}: {run.cluster or 'the cluster'} {what}, at {run.state.value}")
 
     def phase_began(self, phase: Phase, steps_done: int, steps_total: int) -> None:
         """The steps of a phase begin; some may be done already."""

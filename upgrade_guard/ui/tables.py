@@ -18,6 +18,7 @@ from upgrade_guard.model.run import (
     ApprovalRecord,
     CommandRow,
     CopyRecord,
+    Kind,
     Outcome,
     ProofRecord,
     Run,
@@ -63,7 +64,7 @@ def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime)
             (
                 words.one_line(run.id),
                 words.one_line(run.outcome or f"open: {run.state.value}"),
-                words.one_line(f"{run.from_version or '?'} -> {run.target}"),
+                words.one_line(words.subject(run)),
                 words.moment(run.started_at),
                 took if run.finished_at else f"{took} so far",
                 words.one_line(run.cluster or "-"),
@@ -84,7 +85,13 @@ def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime)
 
 def outcome_style(run: Run) -> str:
     """Green for a completed run, red for one that needs a person, yellow for one that was taken back."""
-    return {"completed": "green", "rolled-back": "yellow", "rollback-failed": "bold red"}.get(run.outcome, "")
+    return {
+        "completed": "green",
+        "restored": "green",
+        "failed": "red",
+        "rolled-back": "yellow",
+        "rollback-failed": "bold red",
+    }.get(run.outcome, "")
 
 
 def timeline(story: Story, *, verbose: bool = False) -> RenderableType:
@@ -114,8 +121,9 @@ def _heading(run: Run) -> RenderableType:
     table.add_column(overflow="fold")
     table.add_row("run", Text(words.one_line(run.id)))
     table.add_row("cluster", Text(words.one_line(run.cluster or "not yet asked")))
-    table.add_row("upgrade", Text(words.one_line(f"{run.from_version or '?'} -> {run.target}")))
-    table.add_row("state", Text(f"{run.state.value}. {words.STANDING[run.state]}"))
+    label = "upgrade" if run.kind is Kind.UPGRADE else "run for"
+    table.add_row(label, Text(words.one_line(words.subject(run))))
+    table.add_row("state", Text(f"{run.state.value}. {words.standing(run.kind, run.state)}"))
     table.add_row("outcome", Text(words.one_line(run.outcome or "open"), style=outcome_style(run)))
     table.add_row(
         "began", f"{words.moment(run.started_at)} by {words.one_line(run.operator)} on {words.one_line(run.host)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime
 
-from upgrade_guard.model.run import Outcome, State
+from upgrade_guard.model.run import Kind, Outcome, Run, State
 
 # In the order in which an upgrade reaches them: what is done to get there.
 STAGES: tuple[tuple[State, str], ...] = (
@@ -18,6 +18,15 @@ STAGES: tuple[tuple[State, str], ...] = (
     (State.NODES_UPGRADED, "Change the workers"),
     (State.COMPLETED, "Confirm against the baseline"),
 )
+
+STAGES_OF: dict[Kind, tuple[tuple[State, str], ...]] = {
+    Kind.UPGRADE: STAGES,
+    Kind.BACKUP: (*STAGES[:4], (State.COMPLETED, "Keep it")),
+    Kind.DRILL: ((State.COMPLETED, "Restore into scratch, start and compare"),),
+    Kind.RESTORE: ((State.INSPECTED, "Read the bundle and prove it"), (State.RESTORED, "Bring the cluster back")),
+    Kind.PRUNE: ((State.COMPLETED, "Remove what is no longer kept"),),
+}
+"""The same for every kind of run."""
 
 STANDING: dict[State, str] = {
     State.STARTED: "The cluster is untouched.",
@@ -33,9 +42,35 @@ STANDING: dict[State, str] = {
     State.ROLLING_BACK: "The cluster is being brought back and may be down until that ends.",
     State.ROLLED_BACK: "The cluster is back on the old version and was compared with its baseline.",
     State.ROLLBACK_FAILED: "The rollback stopped half-way: the cluster may be down. Nothing was deleted.",
+    State.RESTORED: "The cluster was brought back from the bundle.",
+    State.FAILED: "The run failed and is closed; the cluster was only read.",
+}
+_STANDING_OF: dict[Kind, dict[State, str]] = {
+    Kind.BACKUP: {
+        State.COPIED: "The cluster is untouched; its proven snapshot is in the vault, and its copies were read back.",
+        State.COMPLETED: "The snapshot is proven and kept; the cluster was only read.",
+        State.ABORTED: "The backup was given up; the cluster was only read.",
+    },
+    Kind.DRILL: {
+        State.STARTED: "The bundle is being tried; nothing of the cluster is touched.",
+        State.COMPLETED: "The bundle was restored into scratch and compared; nothing of the cluster was touched.",
+        State.ABORTED: "The drill was given up; nothing of the cluster was touched.",
+        State.FAILED: "The drill failed; nothing of the cluster was touched.",
+    },
+    Kind.RESTORE: {
+        State.INSPECTED: "The cluster is as it was found; the bundle is proven.",
+        State.ABORTED: "The run is closed; the cluster is as it was found.",
+        State.ROLLBACK_FAILED: "The restore stopped half-way: the cluster may be down. Nothing was deleted.",
+    },
+    Kind.PRUNE: {
+        State.STARTED: "Bundles that are no longer kept are being removed.",
+        State.COMPLETED: "What was no longer kept is removed; the rest is as it was.",
+        State.ABORTED: "The pruning was given up; what it had removed by then is on record.",
+        State.FAILED: "The pruning failed; what it had removed by then is on record.",
+    },
 }
 
-FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK})
+FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})
 ROLLBACK = frozenset({State.ROLLING_BACK, State.ROLLED_BACK, State.ROLLBACK_FAILED})
 
 ENDED: dict[Outcome, str] = {
@@ -100,14 +135,26 @@ def ago(at: datetime, now: datetime) -> str:
     return f"{duration((now - at).total_seconds())} ago"
 
 
-def stage_label(state: State) -> str:
-    """What is done to reach that state; the state's own name outside of the upgrade path."""
-    return dict(STAGES).get(state, state.value)
+def standing(kind: Kind, state: State) -> str:
+    """How the cluster, or the vault, stands while a run of this kind is in that state."""
+    return _STANDING_OF.get(kind, {}).get(state, STANDING[state])
 
 
-def next_stage(state: State) -> State | None:
-    """The state that an upgrade reaches after this one; None at the end, and off the upgrade's path."""
-    path = (State.STARTED, *(reached for reached, _ in STAGES))
+def subject(run: Run) -> str:
+    """What a run is about: the two versions of an upgrade, else its kind with the bundle where there is one."""
+    if run.kind is Kind.UPGRADE:
+        return f"{run.from_version or '?'} -> {run.target}"
+    return f"{run.kind.value} {run.target}".rstrip()
+
+
+def stage_label(state: State, kind: Kind = Kind.UPGRADE) -> str:
+    """What is done to reach that state; the state's own name outside of the path."""
+    return dict(STAGES_OF[kind]).get(state, state.value)
+
+
+def next_stage(state: State, kind: Kind = Kind.UPGRADE) -> State | None:
+    """The state that a run reaches after this one; None at the end, and off its path."""
+    path = (State.STARTED, *(reached for reached, _ in STAGES_OF[kind]))
     if state not in path or state is path[-1]:
         return None
     return path[path.index(state) + 1]
