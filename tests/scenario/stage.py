@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -330,6 +331,19 @@ class Stage:
             yield wait_for
         finally:
             held.unlink()
+
+    def bring_down(self, node: str = "cp1") -> None:
+        """Its kubelet and every container of its control plane end."""
+        self.shell(node, "systemctl", "stop", "kubelet")
+        rows = json.loads(self.shell(node, "crictl", "ps", "-o", "json").stdout)["containers"]
+        wanted = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
+        alive = [row["id"] for row in rows if row["metadata"]["name"] in wanted]
+        self.shell(node, "crictl", "stop", "--timeout", "3", *alive)
+
+    def lose_data(self, node: str = "cp1") -> None:
+        """The same, and the disk with etcd's data comes back empty."""
+        self.bring_down(node)
+        shutil.rmtree(self.lab.layout.etcd(node))
 
     def switch_off(self, fault: str) -> None:
         """Take a fault away."""

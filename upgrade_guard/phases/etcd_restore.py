@@ -189,7 +189,9 @@ def restore_member(site: Site, node: Node, run_id: str) -> Step:
 
 
 def swap(site: Site, node: Node, run_id: str) -> Step:
-    """Two renames: the live data aside, the restored data in its place."""
+    """Two renames: the live data aside, the restored data in its place. Where the live data is lost with its disk, an
+    empty directory stands for it, so that what was done can be seen in the same way.
+    """
     tools = site.on(node)
 
     def probe(_: Facts) -> Seen:
@@ -208,7 +210,10 @@ def swap(site: Site, node: Node, run_id: str) -> Step:
         if not tools.files.exists(fresh_member(where)):
             raise StepFailed(f"the restored data of {node.name} is gone: {where.fresh}")
         if not tools.files.exists(where.aside):
-            tools.files.move(where.live, where.aside)
+            if tools.files.exists(where.live):
+                tools.files.move(where.live, where.aside)
+            else:
+                tools.files.make_dir(where.aside)
         inside = where.live.endswith("/member")
         tools.files.move(fresh_member(where) if inside else where.fresh, where.live)
         tools.files.sync()

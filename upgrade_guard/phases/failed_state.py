@@ -67,9 +67,11 @@ def _logs(site: Site, node: Node, place: Path, _run_id: str) -> None:
 
 def _snapshot(site: Site, node: Node, place: Path, run_id: str) -> None:
     tools = site.on(node)
+    etcdctl = site.etcdctl(node)
+    etcdctl.endpoint_status(cluster=False)  # asked first: a save from an etcd that is away waits for all its time
     there = f"{tools.settings.work_dir}/snapshots"
     remote = f"{there}/{run_id}-failed.db"
     tools.files.make_dir(there)
-    site.etcdctl(node).snapshot_save(remote, timeout=SNAPSHOT_TIMEOUT)
+    etcdctl.snapshot_save(remote, timeout=SNAPSHOT_TIMEOUT)
     tools.files.fetch(remote, place / f"{node.name}-failed-state.db")
     tools.files.remove_own(remote)

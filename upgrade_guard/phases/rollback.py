@@ -169,6 +169,15 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
             ),
             at_once=width,
         ),
+        *start(site, cluster),
+        *all_nodes(site, cluster, facts),
+    )
+
+
+def start(site: Site, cluster: Cluster) -> tuple[Phase, ...]:
+    """Manifests back and kubelet on, on every control plane; then etcd and the API are waited for."""
+    planes = cluster.control_planes
+    return (
         Phase(
             "rollback-start",
             "Start the old control plane",
@@ -177,13 +186,19 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
                 for node in planes
                 for step in (files_back(site, node, manifests=True), old_control_plane.start_kubelet(site, node))
             ),
-            at_once=width,
+            at_once=len(planes),
         ),
         Phase(
             "rollback-wait",
             "Wait for the old control plane",
             (old_control_plane.etcd_agrees(site, cluster), old_control_plane.api_ready(site, cluster)),
         ),
+    )
+
+
+def all_nodes(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
+    """Every node and everything that watches the API learns of the restored state."""
+    return (
         Phase(
             "rollback-nodes",
             "Every node",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -241,9 +242,18 @@ def bundle_manifest(cluster: Cluster, facts: Facts, staging: Path) -> BundleMani
     )
 
 
+CHOSEN = "restore/bundle"
+"""The step that finds the bundle which a restore is about."""
+
+
+def named_bundle(facts: Facts) -> Mapping[str, Any]:
+    """Which bundle this run is about: the one that it published, or the one that it was given."""
+    return facts.of(CHOSEN) if facts.has(CHOSEN) else facts.of("snapshot/publish")
+
+
 def bundle_of(site: Site, facts: Facts) -> Bundle:
     """The bundle of this run. Raises EvidenceLost when it is no longer in the vault or cannot be read."""
-    name = facts.of("snapshot/publish")["bundle"]
+    name = named_bundle(facts)["bundle"]
     try:
         return site.vault.bundle(name)
     except Refused as problem:
@@ -258,7 +268,7 @@ def problems_of(bundle: Bundle, facts: Facts) -> tuple[str, ...]:
     against the journal, because whoever can change the files can change the manifest with them.
     """
     problems = examine(bundle)
-    written = facts.of("snapshot/publish").get("manifest_sha256", bundle.manifest_sha256)
+    written = named_bundle(facts).get("manifest_sha256", bundle.manifest_sha256)
     if bundle.manifest_sha256 != written:
         return (*problems, f"{bundle.name}: manifest.json is not the one that was published")
     return problems

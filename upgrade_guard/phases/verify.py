@@ -32,9 +32,18 @@ def comparison(
     site: Site, cluster: Cluster, versions: Mapping[str, Version], serving: Version, prefix: str
 ) -> tuple[Step, ...]:
     """etcd sound, every node Ready at its version, workloads as in the baseline, and the canary."""
-    timeout = site.config.upgrade.ready_timeout
+    return (
+        etcd_sound(site, cluster, prefix),
+        nodes_ready(site, cluster, versions, serving, prefix),
+        workloads_as_before(site, cluster, serving, prefix),
+        canary(site, cluster, f"{prefix}/canary"),
+    )
 
-    def etcd(_: Facts) -> Seen:
+
+def etcd_sound(site: Site, cluster: Cluster, prefix: str) -> Step:
+    """Every member answers and is healthy, and there is no alarm."""
+
+    def look(_: Facts) -> Seen:
         etcdctl = site.etcdctl(cluster.control_planes[0])
         sick = [member.endpoint for member in etcdctl.endpoint_health(cluster=True) if not member.healthy]
         if sick:
@@ -47,7 +56,14 @@ def comparison(
             return NotDone(f"{len(members)} of {len(cluster.control_planes)} etcd members answer")
         return Done({"members": len(members), "revision": max(member.revision for member in members)})
 
-    def nodes(_: Facts) -> Seen:
+    timeout = site.config.upgrade.ready_timeout
+    return waiting(f"{prefix}/etcd", "see that etcd is sound", look, clock=site.clock, timeout=timeout)
+
+
+def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], serving: Version, prefix: str) -> Step:
+    """Every node Ready at its version, taking pods unless it was cordoned before, and the API at `serving`."""
+
+    def look(_: Facts) -> Seen:
         kubectl = site.any_api(cluster)
         served = kubectl.server_version()
         if served != serving:
@@ -65,7 +81,14 @@ def comparison(
                 return NotDone(f"{node.name} takes no new pods")
         return Done({"nodes": {node.name: str(versions[node.name]) for node in cluster.nodes}})
 
-    def workloads(facts: Facts) -> Seen:
+    timeout = site.config.upgrade.ready_timeout
+    return waiting(f"{prefix}/nodes", "see every node Ready at its version", look, clock=site.clock, timeout=timeout)
+
+
+def workloads_as_before(site: Site, cluster: Cluster, serving: Version, prefix: str) -> Step:
+    """Nothing that ran at the inspection is missing now."""
+
+    def look(facts: Facts) -> Seen:
         before = from_json(Baseline, facts.of("inspect/baseline"))
         findings = compare(before, capture(site.any_api(cluster)), serving)
         wrong = [one.message for one in findings if one.severity is Severity.BLOCKING]
@@ -74,15 +97,7 @@ def comparison(
             return NotDone(f"{wrong[0]}{more}")
         return Done({"differences": [one.message for one in findings if one.severity is Severity.WARNING]})
 
-    return (
-        waiting(f"{prefix}/etcd", "see that etcd is sound", etcd, clock=site.clock, timeout=timeout),
-        waiting(f"{prefix}/nodes", "see every node Ready at its version", nodes, clock=site.clock, timeout=timeout),
-        waiting(
-            f"{prefix}/workloads",
-            "compare workloads with the baseline",
-            workloads,
-            clock=site.clock,
-            timeout=timeout,
-        ),
-        canary(site, cluster, f"{prefix}/canary"),
+    timeout = site.config.upgrade.ready_timeout
+    return waiting(
+        f"{prefix}/workloads", "compare workloads with the baseline", look, clock=site.clock, timeout=timeout
     )
