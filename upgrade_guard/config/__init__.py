@@ -3,6 +3,7 @@
 from upgrade_guard.config.loading import Settings, candidate_paths, default_state_dir, load
 from upgrade_guard.config.schema import (
     SCHEMA,
+    BackupSettings,
     ClusterSettings,
     Config,
     SshSettings,
@@ -12,6 +13,7 @@ from upgrade_guard.config.schema import (
 
 __all__ = [
     "SCHEMA",
+    "BackupSettings",
     "ClusterSettings",
     "Config",
     "Settings",

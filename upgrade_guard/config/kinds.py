@@ -29,6 +29,11 @@ def duration(value: Any) -> float:
     return float(int(match[1]) * _SECONDS[match[2]])
 
 
+def duration_or_none(value: Any) -> float:
+    """The same, or "" for none, which is 0."""
+    return 0.0 if value == "" else duration(value)
+
+
 def text(value: Any) -> str:
     """Any text without control characters."""
     if not isinstance(value, str):
@@ -163,3 +168,5 @@ DESTINATION = Kind('"local", host or user@host', destination)
 PATH = Kind("absolute path", path)
 NODE_PATH = Kind("absolute path on that node", node_path)
 DURATION = Kind('duration such as "90s", "30m", "2h"', duration)
+DURATION_OR_NONE = Kind('duration such as "26h", or "" for none', duration_or_none)
+FILE = Kind("absolute path", file)

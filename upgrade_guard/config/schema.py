@@ -15,6 +15,8 @@ from upgrade_guard.config import kinds
 from upgrade_guard.config.kinds import (
     DESTINATION,
     DURATION,
+    DURATION_OR_NONE,
+    FILE,
     NODE_PATH,
     OFFSITE_SCHEMES,
     PATH,
@@ -54,7 +56,7 @@ class SshSettings:
 
     user: str = _key(USER, "root", "The user on nodes that are reached at their InternalIP.")
     identity_file: str = _key(
-        Kind("absolute path", kinds.file),
+        FILE,
         "",
         "The private key.",
         sample='"~/.ssh/id_ed25519"',
@@ -87,6 +89,26 @@ class VaultSettings:
         (),
         "Local paths whose storage survives the loss of this machine (SAN, DRBD), so that file:// below them counts.",
         sample='["/mnt/san"]',
+    )
+
+
+@dataclass(frozen=True)
+class BackupSettings:
+    """What is expected of backups, and who is told of them."""
+
+    max_age: float = _key(
+        DURATION_OR_NONE,
+        0.0,
+        "A newest proven snapshot that is older makes `backup status` end with exit 3.",
+        sample='"26h"',
+        shown="two hours more than the installed schedule's longest pause; without a schedule none",
+    )
+    metrics_dir: str = _key(
+        FILE,
+        "",
+        "The textfile directory of node_exporter, where the figures for Prometheus are written after each backup.",
+        sample='"/var/lib/prometheus/node-exporter"',
+        shown="none are written",
     )
 
 
@@ -136,6 +158,7 @@ class Config:
     ssh: SshSettings = field(default_factory=SshSettings)
     nodes: Mapping[str, NodeSettings] = field(default_factory=dict)
     vault: VaultSettings = field(default_factory=VaultSettings)
+    backup: BackupSettings = field(default_factory=BackupSettings)
     upgrade: UpgradeSettings = field(default_factory=UpgradeSettings)
 
     def node(self, name: str) -> NodeSettings:
@@ -151,6 +174,16 @@ class Config:
     def lock_path(self) -> Path:
         """The file whose lock a run holds."""
         return self.state_dir / "run.lock"
+
+    @property
+    def schedule_path(self) -> Path:
+        """What is on record of the installed schedule."""
+        return self.state_dir / "schedule.json"
+
+    @property
+    def programs_path(self) -> Path:
+        """etcd's own programs, a directory for each version that was met."""
+        return self.state_dir / "etcd"
 
     def log_path(self, run_id: str) -> Path:
         """Where every command of a run and its output are written."""
@@ -201,6 +234,7 @@ SECTIONS: dict[str, type] = {
     "cluster": ClusterSettings,
     "ssh": SshSettings,
     "vault": VaultSettings,
+    "backup": BackupSettings,
     "upgrade": UpgradeSettings,
 }
 NODE_TABLE = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from upgrade_guard.config.kinds import DURATION
+from upgrade_guard.config.kinds import DURATION, DURATION_OR_NONE
 from upgrade_guard.config.schema import SCHEMA, Config, Key, Table
 
 _INTRODUCTION = """\
@@ -19,6 +19,8 @@ def toml(value: Any, *, is_duration: bool = False) -> str:
     """A value as TOML writes it; a duration in the largest unit that keeps it whole."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if is_duration and not value:
+        return '""'
     if is_duration:
         seconds = int(value)
         for unit, length in (("h", 3600), ("m", 60)):
@@ -33,9 +35,13 @@ def toml(value: Any, *, is_duration: bool = False) -> str:
     return f'"{text}"'
 
 
+def _is_duration(key: Key) -> bool:
+    return key.kind in (DURATION, DURATION_OR_NONE)
+
+
 def default_of(key: Key) -> str:
     """The default as TOML, or the words that describe one that depends on the machine."""
-    return key.shown or toml(key.default, is_duration=key.kind is DURATION)
+    return key.shown or toml(key.default, is_duration=_is_duration(key))
 
 
 def sample() -> str:
@@ -59,7 +65,7 @@ def _example(key: Key) -> str:
         return toml("root@w1.internal")
     if isinstance(key.default, Path):
         return toml("/var/lib/upgrade-guard" + ("/vault" if key.name == "path" else ""))
-    return toml(key.default, is_duration=key.kind is DURATION)
+    return toml(key.default, is_duration=_is_duration(key))
 
 
 def reference_markdown() -> str:
@@ -91,6 +97,6 @@ def effective(config: Config) -> dict[str, str]:
         section = getattr(config, table.name) if table.name else config
         for key in table.keys:
             values[f"{table.name}.{key.name}".lstrip(".")] = toml(
-                getattr(section, key.name), is_duration=key.kind is DURATION
+                getattr(section, key.name), is_duration=_is_duration(key)
             )
     return values

@@ -12,7 +12,9 @@ import shutil
 from pathlib import Path
 
 from upgrade_guard.errors import Refused, UsageProblem
+from upgrade_guard.hosts.base import Host
 from upgrade_guard.tools.etcd_tools import EtcdTools
+from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.files import Files
 from upgrade_guard.vault.proof import LocalEtcdTools
 
@@ -33,6 +35,24 @@ def local_programs(directory: Path) -> LocalEtcdTools:
         )
     etcdutl = directory / "etcdutl"
     return LocalEtcdTools(directory / "etcd", directory / "etcdctl", etcdutl if etcdutl.is_file() else None)
+
+
+def kept_programs(kept: Path, version: str, host: Host) -> LocalEtcdTools:
+    """The programs of that etcd version among those that were ever kept beneath `kept`; no cluster is asked.
+
+    `host` is this machine. Raises Refused with where to put them when there are none.
+    """
+    for directory in sorted(kept.iterdir()) if kept.is_dir() else ():
+        if not directory.name.startswith(".") and (directory / "etcd").is_file():
+            programs = local_programs(directory)
+            if Etcdctl(host, str(programs.etcdctl), "").version() == version:
+                return programs
+    target = kept / version
+    raise Refused(
+        f"the programs of etcd {version} are not on this machine",
+        hint=f"put etcd, etcdctl and etcdutl of etcd {version} into {target} (mode 0700), "
+        "or have them fetched from a control plane that still runs it: upgrade-guard check",
+    )
 
 
 def fetch_programs(files: Files, tools: EtcdTools, directory: Path) -> LocalEtcdTools:

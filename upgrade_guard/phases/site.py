@@ -216,7 +216,7 @@ class Site:
             return self._entrance_names
 
     def _local_directory(self, image: str) -> Path:
-        return self.config.state_dir / "etcd" / image_tag(image)
+        return self.config.programs_path / image_tag(image)
 
 
 def etcd_of(node: Node) -> EtcdManifest:

@@ -46,6 +46,20 @@ class Systemctl:
         """Read unit files again: needed after a package replaced one."""
         run_checked(self._host, ("systemctl", "daemon-reload"), timeout=CHANGE_TIMEOUT, changes=True)
 
-    def _change(self, verb: str, unit: str) -> Result:
-        argv = ("systemctl", verb, check_name(unit, "unit name"))
+    def enable_now(self, unit: str) -> None:
+        """Start it now and at every boot."""
+        self._change("enable", unit, "--now")
+
+    def disable_now(self, unit: str) -> None:
+        """Stop it now, and do not start it at boot."""
+        self._change("disable", unit, "--now")
+
+    def properties(self, unit: str, *names: str) -> dict[str, str]:
+        """Properties in systemd's own words; "" for one that it does not have, such as a time that never came."""
+        argv = ("systemctl", "show", check_name(unit, "unit name"), f"--property={','.join(names)}")
+        found = dict(line.split("=", 1) for line in run_checked(self._host, argv).stdout.splitlines() if "=" in line)
+        return {name: "" if found.get(name) == "n/a" else found.get(name, "") for name in names}
+
+    def _change(self, verb: str, unit: str, *flags: str) -> Result:
+        argv = ("systemctl", verb, *flags, check_name(unit, "unit name"))
         return run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)

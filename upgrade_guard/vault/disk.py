@@ -64,12 +64,13 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a 0600 file under a temporary name, sync it and rename it into place."""
+def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file of that mode under a temporary name (`path`.part), sync it and rename it into place."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, mode)  # whatever the umask says
         file.write(content)
         file.flush()
         os.fsync(handle)

@@ -13,6 +13,7 @@ from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.etcd import MemberHash
+from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
 from upgrade_guard.vault.bundle import Bundle, examine
 from upgrade_guard.vault.proven import LEVELS, Expected, Level, LocalEtcdTools, Proof
@@ -56,6 +57,7 @@ class _Task:
     tools: LocalEtcdTools
     host: Host
     directory: Path
+    look: Callable[[Etcdctl], None]
 
 
 def prove(
@@ -67,12 +69,13 @@ def prove(
     scratch: Path,
     clock: Clock,
     progress: Callable[[str], None],
+    look: Callable[[Etcdctl], None] = lambda _etcdctl: None,
 ) -> Proof:
     """Restore a snapshot into a directory under `scratch`, start a real etcd that only we can reach, and compare.
 
-    `host` is this machine. Nothing is written into the cluster. Raises Refused when disk or memory do not suffice,
-    LockHeld while another proof uses `scratch`, and what `expected.live_hash` raises. The scratch directory is removed
-    afterwards, whatever happened.
+    `host` is this machine. Nothing is written into the cluster. `look` is shown the restored etcd once every level
+    held; what it raises is raised. Raises Refused when disk or memory do not suffice, LockHeld while another proof uses
+    `scratch`, and what `expected.live_hash` raises. The scratch directory is removed afterwards, whatever happened.
     """
     bundle = snapshot if isinstance(snapshot, Bundle) else None
     path = snapshot.snapshot if isinstance(snapshot, Bundle) else snapshot
@@ -83,7 +86,7 @@ def prove(
             raise Refused("there is no room to prove the snapshot", hint=hint, reasons=lacking)
         ladder = _Ladder(clock, progress)
         try:
-            _climb(ladder, _Task(path, bundle, size, expected, tools, host, directory))
+            _climb(ladder, _Task(path, bundle, size, expected, tools, host, directory, look))
         except _LevelFailedError:
             return ladder.proof(ok=False)
         return ladder.proof(ok=True)
@@ -203,6 +206,7 @@ def _climb(ladder: _Ladder, task: _Task) -> None:
             _compare_revision(found, status.revision, task.expected.revision_at_least)
         with ladder.level("hashkv", "Comparing its content with the live cluster's") as figures:
             _compare_hash(ladder, scratch.etcdctl.hashkv(status.revision)[0], live, figures)
+        task.look(scratch.etcdctl)
 
 
 def _etcd_on(task: _Task, clock: Clock) -> AbstractContextManager[ScratchEtcd]:

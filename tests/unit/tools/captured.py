@@ -15,6 +15,7 @@ from upgrade_guard.tools.etcdutl import Etcdutl
 from upgrade_guard.tools.kubeadm import Kubeadm, UpgradePlan, parse_upgrade_plan
 from upgrade_guard.tools.kubectl import Kubectl
 from upgrade_guard.tools.systemctl import Systemctl
+from upgrade_guard.tools.systemd_analyze import SystemdAnalyze
 
 PKI = "/etc/kubernetes/pki/etcd"
 
@@ -43,6 +44,7 @@ TOOLS = {
     "kubeadm": lambda host: PlanningKubeadm(host, NodeSettings()),
     "kubectl": lambda host: Kubectl(host, "/etc/kubernetes/admin.conf"),
     "systemctl": Systemctl,
+    "systemd_analyze": SystemdAnalyze,
 }
 
 

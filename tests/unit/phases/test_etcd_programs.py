@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from upgrade_guard.errors import Refused
+from upgrade_guard.hosts.scripted import ScriptedHost
+from upgrade_guard.phases.etcd_programs import kept_programs
+
+
+def kept(path: Path, *names: str) -> Path:
+    for name in names:
+        (path / name).mkdir(parents=True)
+        for program in ("etcd", "etcdctl", "etcdutl"):
+            (path / name / program).write_text("")
+    return path
+
+
+def test_the_programs_of_that_version_are_found_whatever_their_directory_is_called(tmp_path: Path) -> None:
+    kept(tmp_path, "3.5.9-0", "mirror-build")
+    host = ScriptedHost("here")
+    for name, version in (("3.5.9-0", "3.5.9"), ("mirror-build", "3.5.24")):
+        host.answers(
+            ..., str(tmp_path / name / "etcdctl"), ..., stdout=f"etcdctl version: {version}\nAPI version: 3.5\n"
+        )
+
+    assert kept_programs(tmp_path, "3.5.24", host).etcd == tmp_path / "mirror-build" / "etcd"
+
+
+def test_what_is_half_fetched_is_not_asked(tmp_path: Path) -> None:
+    kept(tmp_path, ".3.5.9-0.part-1234")
+    with pytest.raises(Refused):
+        kept_programs(tmp_path, "3.5.9", ScriptedHost("here"))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_to_put_them_is_said(tmp_path: Path, there: bool) -> None:
+    directory = tmp_path / "etcd"
+    if there:
+        directory.mkdir()
+
+    with pytest.raises(Refused, match=r"the programs of etcd 3\.5\.24 are not on this machine") as refused:
+        kept_programs(directory, "3.5.24", ScriptedHost("here"))
+
+    assert str(directory / "3.5.24") in refused.value.hint
