@@ -7,7 +7,6 @@ head elsewhere sees even that.
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -19,21 +18,44 @@ GENESIS = "0" * 64
 HISTORY = ("approvals", "commands", "copies", "nodes", "proofs", "snapshots", "steps", "transitions")
 TABLES = ("runs", *HISTORY)
 MUTABLE = {"runs": frozenset({"cluster", "from_version", "state", "outcome", "finished_at"})}
-MOST_SENTENCES = 100
+_DIGEST = frozenset({"digest"})
+_LEFT_OUT = {table: _DIGEST | changing for table, changing in MUTABLE.items()}
 
 
-def digest(table: str, row: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, over the canonical JSON of a row as it is stored, its `seq` and `previous` included.
+def content(table: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row is digested with: its columns as they are stored, `seq` and `previous` included.
 
     Empty (NULL) columns do not count, so that a column added by a later version leaves old digests as they are.
     """
-    changing = MUTABLE.get(table, frozenset())
-    content = {
-        column: int(value) if isinstance(value, bool) else value
+    left_out = _LEFT_OUT.get(table, _DIGEST)
+    return {
+        column: int(value) if value is True or value is False else value
         for column, value in row.items()
-        if column != "digest" and column not in changing and value is not None
+        if value is not None and column not in left_out
     }
-    return hashlib.sha256(json_text([table, content]).encode()).hexdigest()
+
+
+def canonical(table: str, counted: Mapping[str, Any]) -> str:
+    """The text that is hashed. Raises TypeError or ValueError for what no journal holds."""
+    return json_text([table, counted])
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest(table: str, row: Mapping[str, Any]) -> str:
+    """The digest that a row has to carry. Raises TypeError or ValueError for what no journal holds."""
+    return digest_of(canonical(table, content(table, row)))
+
+
+def computed(table: str, row: Mapping[str, Any]) -> str:
+    """The digest that a row's content gives; "" for content that no journal writes, such as bytes or infinity."""
+    try:
+        return digest(table, row)
+    except (TypeError, ValueError):
+        return ""
 
 
 def head(rows: Rows) -> tuple[int, str]:
@@ -43,34 +65,12 @@ def head(rows: Rows) -> tuple[int, str]:
     return 0, GENESIS
 
 
-def verified(rows: Rows) -> Iterator[str]:
-    """Walk the whole chain, one sentence for each thing that does not hold. Uses constant memory."""
-    last_seq, last_digest = 0, GENESIS
-    for table, row in heapq.merge(*(_rows_of(rows, table) for table in TABLES), key=_seq):
-        seq = row["seq"]
-        if seq == last_seq:
-            yield f"row {seq} ({table}) was inserted: its number is taken"
-        elif seq != last_seq + 1:
-            yield _missing(last_seq + 1, seq - 1)
-        elif row["previous"] != last_digest:
-            yield f"row {seq} ({table}) does not follow from row {last_seq}: one of them was replaced"
-        if digest(table, dict(row)) != row["digest"]:
-            yield f"row {seq} ({table}) was edited"
-        last_seq, last_digest = seq, row["digest"]
-    head_seq, head_digest = head(rows)
-    if head_seq > last_seq:
-        yield _missing(last_seq + 1, head_seq)
-    elif (head_seq, head_digest) != (last_seq, last_digest):
-        yield f"the newest row is {last_seq}, but the chain ends with row {head_seq} and another digest"
-    yield from _states(rows)
-
-
 def edited(rows: Rows, run_id: str) -> Iterator[str]:
-    """The same for the rows of one run and the rows beside them: quick, for the gate."""
-    found = [item for table in TABLES for item in _rows_of(rows, table, run_id)]
-    found.sort(key=_seq)
+    """Sentences about the rows of one run, and the rows beside them, that do not hold: quick, for the gate."""
+    found = [item for table in TABLES for item in rows_of(rows, table, run_id)]
+    found.sort(key=by_seq)
     for table, row in found:
-        if digest(table, dict(row)) != row["digest"]:
+        if computed(table, dict(row)) != row["digest"]:
             yield f"row {row['seq']} ({table}) of run {run_id} was edited"
     for (_, before), (table, after) in pairwise(found):
         if after["seq"] == before["seq"] + 1 and after["previous"] != before["digest"]:
@@ -79,20 +79,20 @@ def edited(rows: Rows, run_id: str) -> Iterator[str]:
             yield from _neighbours(rows, before, after)
     if found:
         yield from _end(rows, found[0][1], found[-1][1])
-    yield from _states(rows, run_id)
+    yield from (said for _, said in states(rows, run_id))
 
 
 def _neighbours(rows: Rows, before: Row, after: Row) -> Iterator[str]:
     """Rows of another run, or of none, lie between: the ends of that gap must be there and linked."""
     following = _at(rows, before["seq"] + 1)
     if following is None:
-        yield _missing(before["seq"] + 1, before["seq"] + 1)
+        yield missing(before["seq"] + 1, before["seq"] + 1)
     elif following["previous"] != before["digest"]:
         yield f"row {following['seq']} does not follow from row {before['seq']}: one of them was replaced"
     preceding = _at(rows, after["seq"] - 1)
     if preceding is None:
         if after["seq"] - 1 != before["seq"] + 1:
-            yield _missing(after["seq"] - 1, after["seq"] - 1)
+            yield missing(after["seq"] - 1, after["seq"] - 1)
     elif after["previous"] != preceding["digest"]:
         yield f"row {after['seq']} does not follow from row {preceding['seq']}: one of them was replaced"
 
@@ -111,21 +111,24 @@ def _end(rows: Rows, first: Row, last: Row) -> Iterator[str]:
         yield f"the newest row is {last['seq']}, but the chain ends with row {head_seq} and another digest"
 
 
-def _seq(item: tuple[str, Row]) -> int:
+def by_seq(item: tuple[str, Row]) -> int:
+    """For sorting rows of several tables."""
     seq: int = item[1]["seq"]
     return seq
 
 
-def _states(rows: Rows, run_id: str | None = None) -> Iterator[str]:
-    """A run's state is no history, but must be the one that its newest transition reached."""
+def states(rows: Rows, run_id: str | None = None) -> Iterator[tuple[str, str]]:
+    """Runs and a sentence: a run's state is no history, but must be the one that its newest transition reached."""
     newest = "SELECT to_state FROM transitions WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1"
     sql = f"SELECT id, state, COALESCE(({newest}), 'started') AS reached FROM runs"  # noqa: S608
     for row in rows.select(sql) if run_id is None else rows.select(f"{sql} WHERE id = :run_id", {"run_id": run_id}):
         if row["state"] != row["reached"]:
-            yield f"run {row['id']} is said to be in state {row['state']}, but history reached {row['reached']}"
+            said = f"run {row['id']} is said to be in state {row['state']}, but history reached {row['reached']}"
+            yield row["id"], said
 
 
-def _missing(first: int, last: int) -> str:
+def missing(first: int, last: int) -> str:
+    """A sentence about rows that are not there."""
     return f"row {first} was removed" if first == last else f"rows {first} to {last} were removed"
 
 
@@ -136,7 +139,8 @@ def _at(rows: Rows, seq: int) -> Row | None:
     return None
 
 
-def _rows_of(rows: Rows, table: str, run_id: str | None = None) -> Iterator[tuple[str, Row]]:
+def rows_of(rows: Rows, table: str, run_id: str | None = None) -> Iterator[tuple[str, Row]]:
+    """Rows of one table in the order of the chain, each with the table's name."""
     # Table names are the constants above, never input.
     if run_id is None:
         found = rows.select(f"SELECT * FROM {table} ORDER BY seq")  # noqa: S608

@@ -102,7 +102,17 @@ TRIGGERS = {
 
 def missing_or_changed(rows: Rows) -> tuple[str, ...]:
     """Names of triggers that do not stand as they should."""
+    gone, changed, _ = unlike(rows)
+    return (*gone, *changed)
+
+
+def unlike(rows: Rows) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Names of triggers that are gone, that were changed, and that are not ours."""
     found = {
         row["name"]: row["sql"] for row in rows.select("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
     }
-    return tuple(name for name, wanted in TRIGGERS.items() if found.get(name) != wanted)
+    return (
+        tuple(name for name in TRIGGERS if name not in found),
+        tuple(name for name, wanted in TRIGGERS.items() if name in found and found[name] != wanted),
+        tuple(name for name in found if name not in TRIGGERS),
+    )

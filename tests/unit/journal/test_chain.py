@@ -126,23 +126,40 @@ def refuses(path: Path, statement: str) -> None:
 
 
 SPOILED = {
-    "a proof that failed now succeeded": (["UPDATE proofs SET ok = 0"], "(proofs) was edited"),
-    "a step ended otherwise": (["UPDATE steps SET outcome = 'failed' WHERE seq = 3"], "row 3 (steps) was edited"),
+    "a proof that failed now succeeded": (
+        ["UPDATE proofs SET ok = 0"],
+        "row 6 (proofs, run run-1) was edited: its content does not give its digest; with ok = 1 it would",
+    ),
+    "a step ended otherwise": (
+        ["UPDATE steps SET outcome = 'failed' WHERE seq = 3"],
+        "row 3 (steps, run run-1) was edited: its content does not give its digest; with outcome = 'succeeded'",
+    ),
+    "a command ended well": (
+        ["UPDATE commands SET exit_status = 0 WHERE seq = 9"],
+        "row 9 (commands, run run-1) was edited: its content does not give its digest; with exit_status = NULL",
+    ),
     "the policy of a run was loosened": (
         ["UPDATE runs SET offsite_required = 0 WHERE id = 'run-1'"],
-        "row 1 (runs) was edited",
+        "row 1 (runs, run run-1) was edited: its content does not give its digest; with offsite_required = 1 it would",
     ),
     "an edited row with a digest of its own": (
         [f"UPDATE copies SET target = 'x', digest = '{'f' * 64}'"],
-        "row 7 (copies) was edited",
+        "row 7 (copies, run run-1) was edited: its content does not give its digest",
     ),
+    "a row whose content is bytes": (["UPDATE copies SET target = x'ff'"], "row 7 (copies, run run-1) was edited"),
     "a row replaced by another": (
         ["UPDATE approvals SET previous = (SELECT digest FROM copies) WHERE seq = 10"],
-        "row 10 (approvals)",
+        "row 10 (approvals",
     ),
-    "a row removed": (["DELETE FROM proofs"], "row 6 was removed"),
-    "rows removed": (["DELETE FROM proofs", "DELETE FROM copies"], "were removed"),
-    "the newest row removed": (["DELETE FROM steps WHERE seq = 20"], "row 20 was removed"),
+    "a row removed": (
+        ["DELETE FROM proofs"],
+        "row 6 was removed: it stood between row 5 (snapshots, run run-1) and row 7 (copies, run run-1)",
+    ),
+    "rows removed": (
+        ["DELETE FROM proofs", "DELETE FROM copies"],
+        "rows 6 to 7 were removed: they stood between row 5 (snapshots, run run-1) and row 8 (transitions, run run-1)",
+    ),
+    "the newest row removed": (["DELETE FROM steps WHERE seq = 20"], "row 20 was removed from the end"),
     "the newest row removed with its trace": (
         ["DELETE FROM steps WHERE seq = 20", "UPDATE chain SET seq = 19"],
         "the newest row is 19, but the chain ends with row 19 and another digest",
@@ -153,7 +170,7 @@ SPOILED = {
             "UPDATE commands SET seq = 9 WHERE seq = 14",
             "UPDATE commands SET seq = 14 WHERE seq = 1000",
         ],
-        "row 9 (commands) was edited",
+        "row 9 (commands, run run-1) was edited",
     ),
     "the state put forward": (
         ["UPDATE runs SET state = 'planned' WHERE id = 'run-1'"],
@@ -181,7 +198,7 @@ def test_an_inserted_row_shows(told: Path, journal: Journal) -> None:
         "UPDATE spare SET seq = 6",
         "INSERT INTO snapshots SELECT * FROM spare",
     )
-    assert "row 6 (snapshots) was inserted: its number is taken" in journal.verify()
+    assert "row 6 stands twice, in proofs and in snapshots: one of them was inserted" in journal.verify()
     assert journal.edited("run-1") != ()
 
 
@@ -193,7 +210,9 @@ def test_an_edit_in_one_run_is_not_held_against_another(told: Path, journal: Jou
 
 def test_a_row_that_vanished_between_two_runs_shows_in_the_run_it_belonged_to(told: Path, journal: Journal) -> None:
     by_hand(told, "DELETE FROM commands WHERE seq = 18")
-    assert journal.verify() == ("row 18 was removed",)
+    (gone,) = (breach for breach in journal.audit().breaches if breach.kind != "trigger")
+    assert (gone.kind, gone.seq) == ("removed", 18)
+    assert gone.what.startswith("row 18 was removed: it stood between row 17 (steps, run run-2) and ")
     assert journal.edited("run-2") != ()
 
 
