@@ -84,22 +84,22 @@ def stop(site: Site, node: Node, components: tuple[str, ...], what: str, run_id:
     """Take the manifests out of kubelet's sight and stop the containers."""
     tools = site.on(node)
     aside = stopped_manifests(tools, run_id)
+    manifests = tuple(f"{tools.settings.manifests_dir}/{component}.yaml" for component in components)
 
     def probe(_: Facts) -> Seen:
-        seen = [c for c in components if tools.files.exists(f"{tools.settings.manifests_dir}/{c}.yaml")]
-        if seen:
-            return NotDone(f"{', '.join(seen)} of {node.name} is still in manifests/")
+        there = tools.files.existing(*manifests)
+        if there:
+            return NotDone(f"{', '.join(sorted(there))} of {node.name} is still there")
         alive = running(tools, components)
         if alive:
             return NotDone(f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs")
         return Done()
 
     def act(_: Facts) -> None:
-        tools.files.make_dir(aside)
-        for component in components:
-            manifest = f"{tools.settings.manifests_dir}/{component}.yaml"
-            if tools.files.exists(manifest):
-                tools.files.move(manifest, f"{aside}/{component}.yaml")
+        there = tools.files.existing(*manifests)
+        if there:
+            tools.files.make_dir(aside)
+            tools.files.move_into(aside, *sorted(there))
         alive = running(tools, components)
         if alive:
             tools.containers.stop(tuple(alive), GRACE)

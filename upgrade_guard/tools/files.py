@@ -58,6 +58,13 @@ class Files:
         """Is there something of that name? A link to nothing counts as nothing."""
         return self._test("-e", path)
 
+    def existing(self, *paths: str, follow: bool = True) -> frozenset[str]:
+        """Which of them exist, in one look; a link to nothing counts as nothing unless links are not followed."""
+        if not paths:
+            return frozenset()
+        argv = ("stat", *(("--dereference",) if follow else ()), r"--printf=%n\0", "--", *paths)
+        return frozenset(run_checked(self._host, argv, accept=(0, 1)).stdout.split("\0")) - {""}
+
     def is_dir(self, path: str) -> bool:
         """Is it a directory, or a link to one?"""
         return self._test("-d", path)
@@ -148,10 +155,10 @@ class Files:
         finally:
             part.unlink(missing_ok=True)
 
-    def make_dir(self, path: str, mode: int = 0o700) -> None:
-        """Make it with its parents; only a directory that was not there gets the mode."""
-        if not self.is_dir(path):
-            self._change("mkdir", "--parents", f"--mode={mode:04o}", "--", path)
+    def make_dir(self, *paths: str, mode: int = 0o700) -> None:
+        """Make them with their parents; only a directory that was not there gets the mode."""
+        # mkdir itself is silent about a directory that is there, and follows a link to one.
+        self._change("mkdir", "--parents", f"--mode={mode:04o}", "--", *paths)
 
     def move(self, source: str, target: str) -> None:
         """Rename, never copy and never replace: both must be on one file system and `target` must be free.
@@ -171,6 +178,20 @@ class Files:
         if self._present(source) or not self._present(target):
             raise StepFailed(f"{source} on {self._host.name} was not moved to {target}")
 
+    def move_into(self, directory: str, *sources: str) -> None:
+        """Move them into a directory under their own names, and replace nothing: by rename where that is possible.
+
+        Raises StepFailed when one of the names is taken there, or when something was left where it was.
+        """
+        names = (posixpath.join(directory, posixpath.basename(source)) for source in sources)
+        taken = self.existing(*names, follow=False)
+        if taken:
+            raise StepFailed(f"{min(taken)} on {self._host.name} is already there; nothing was moved")
+        self._change("mv", "--no-clobber", f"--target-directory={directory}", "--", *sources)
+        left = self.existing(*sources, follow=False)
+        if left:
+            raise StepFailed(f"{min(left)} on {self._host.name} was not moved into {directory}")
+
     def copy_tree(self, source: str, target: str, *, timeout: float = LARGE_TIMEOUT) -> None:
         """Copy with owners, modes, times and links; `target` becomes the copy itself."""
         self._change("cp", "--archive", "--no-target-directory", "--", source, target, timeout=timeout)
@@ -186,9 +207,13 @@ class Files:
         """Give it, and what is below it, to that owner."""
         self._change("chown", "--recursive", "--no-dereference", f"{uid}:{gid}", "--", path)
 
-    def sync(self) -> None:
-        """Everything written so far is on the disk afterwards."""
-        self._change("sync", timeout=LARGE_TIMEOUT)
+    def sync(self, *paths: str) -> None:
+        """These files are on the disk afterwards; without any, everything written so far."""
+        self._change("sync", *(("--", *paths) if paths else ()), timeout=LARGE_TIMEOUT)
+
+    def remove_empty(self, path: str) -> None:
+        """Remove an empty directory, and its parents as far as they are empty then."""
+        self._change("rmdir", "--parents", "--ignore-fail-on-non-empty", "--", path)
 
     # Archives
 

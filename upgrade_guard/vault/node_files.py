@@ -19,7 +19,7 @@ from upgrade_guard.tools.file_entries import Entry
 from upgrade_guard.tools.files import Files
 from upgrade_guard.vault.manifest import NodeFile, NodeFiles
 from upgrade_guard.vault.node_archive import NodeArchive, archive_name, read_archive, read_one
-from upgrade_guard.vault.node_watch import existing, look, real_directory, watch
+from upgrade_guard.vault.node_watch import OURS, existing, look, real_directory, watch
 
 __all__ = ["Difference", "NodeFile", "NodeFiles", "PutBack", "capture", "differences", "put_back", "read_one"]
 
@@ -103,19 +103,19 @@ def put_back(files: Files, listing: NodeFiles, local: Path, aside_dir: str, *, m
     archive = read_archive(local)
     _refuse_other_archive(archive, listing, local)
     found = differences(files, listing, manifests=manifests)
-    moved: dict[str, str] = {}
+    pods = frozenset(
+        path for path, file in archive.files.items() if file.kind == "file" and _is_manifest(listing, path)
+    )
+    leaving: list[str] = []
     for one in found:  # sorted: a directory comes before what is in it
-        if one.kind in ("added", "changed") and not any(one.path.startswith(f"{path}/") for path in moved):
-            moved[one.path] = _move_aside(files, one.path, aside_dir)
+        in_the_way = one.kind in ("added", "changed") or (one.kind == "attributes" and one.path in pods)
+        if in_the_way and not any(one.path.startswith(f"{path}/") for path in leaving):
+            leaving.append(one.path)
+    moved = _move_aside(files, leaving, aside_dir)
     wanted = tuple(one.path for one in found if one.kind != "added")
     if manifests:
-        pods = tuple(
-            path for path, file in archive.files.items() if file.kind == "file" and _is_manifest(listing, path)
-        )
-        _extract(files, archive, local, tuple(path for path in wanted if path not in pods), without=pods)
-        for path in wanted:
-            if path in pods:
-                _place_manifest(files, archive.files[path], local)
+        _extract(files, archive, local, tuple(path for path in wanted if path not in pods), without=tuple(pods))
+        _place_manifests(files, listing, archive, local, tuple(path for path in wanted if path in pods))
     else:
         _extract(files, archive, local, wanted, without=(listing.manifests_dir,))
     return PutBack(moved, wanted)
@@ -154,20 +154,35 @@ def _refuse_other_archive(archive: NodeArchive, listing: NodeFiles, local: Path)
         )
 
 
-def _move_aside(files: Files, path: str, aside_dir: str) -> str:
-    """Rename where that is possible, else let mv copy and remove: the directory may be on another file system."""
-    target, number = f"{aside_dir}{path}", 1
-    while files.exists(target):
+def _move_aside(files: Files, paths: list[str], aside_dir: str) -> dict[str, str]:
+    """Each path beneath `aside_dir` as it is beneath /, where an earlier attempt's name is taken with a number.
+
+    All of one directory at once: the control plane is at rest while this is done, and every command takes its time.
+    """
+    targets = _free_names(files, paths, aside_dir)
+    together: dict[str, list[str]] = {}
+    for path, target in targets.items():
+        if posixpath.basename(target) == posixpath.basename(path):
+            together.setdefault(posixpath.dirname(target), []).append(path)
+    if targets:
+        files.make_dir(*sorted({posixpath.dirname(target) for target in targets.values()}))
+    for parent, some in together.items():
+        for start in range(0, len(some), _AT_ONCE):
+            files.move_into(parent, *some[start : start + _AT_ONCE])
+    for path, target in targets.items():
+        if path not in together.get(posixpath.dirname(target), ()):
+            argv = ("mv", "--no-target-directory", "--no-clobber", "--", path, target)
+            run_checked(files.host, argv, timeout=CHANGE_TIMEOUT, changes=True)
+    return targets
+
+
+def _free_names(files: Files, paths: list[str], aside_dir: str) -> dict[str, str]:
+    targets = {path: f"{aside_dir}{path}" for path in paths}
+    number = 1
+    while taken := files.existing(*targets.values(), follow=False):
         number += 1
-        target = f"{aside_dir}{path}.{number}"
-    parent = posixpath.dirname(target)
-    files.make_dir(parent)
-    if files.device(posixpath.dirname(path)) == files.device(parent):
-        files.move(path, target)
-    else:
-        argv = ("mv", "--no-target-directory", "--no-clobber", "--", path, target)
-        run_checked(files.host, argv, timeout=CHANGE_TIMEOUT, changes=True)
-    return target
+        targets = {path: f"{aside_dir}{path}.{number}" if there in taken else there for path, there in targets.items()}
+    return targets
 
 
 def _extract(
@@ -186,12 +201,20 @@ def _extract(
         files.unpack(local, only=some, exclude=excluded)
 
 
-def _place_manifest(files: Files, file: NodeFile, local: Path) -> None:
-    """Whole or not at all: kubelet reads everything in there whose name does not begin with a dot."""
-    content = read_one(local, file.path)
-    if content is None:
-        raise StepFailed(f"{local} has no {file.path}", hint="Use another copy of this bundle.")
-    hidden = posixpath.join(posixpath.dirname(file.path), f".{posixpath.basename(file.path)}.upgrade-guard")
-    files.write(hidden, content, file.mode)
-    files.set_owner(hidden, file.uid, file.gid)
-    files.move(hidden, file.path)
+def _place_manifests(
+    files: Files, listing: NodeFiles, archive: NodeArchive, local: Path, paths: tuple[str, ...]
+) -> None:
+    """Each whole or not at all: kubelet reads everything in that directory whose name does not begin with a dot.
+
+    So they are written beside it, which is the same file system, and renamed into it.
+    """
+    if not paths:
+        return
+    beside = posixpath.join(posixpath.dirname(listing.manifests_dir), f"{OURS}-placing")
+    files.make_dir(beside)
+    names = sorted({name for path in paths for name in (archive.hard_links.get(path, path), path)})
+    files.unpack(local, directory=beside, only=tuple(archive_name(name) for name in names))
+    ready = tuple(f"{beside}{path}" for path in paths)
+    files.sync(*ready)
+    files.move_into(listing.manifests_dir, *ready)
+    files.remove_empty(posixpath.dirname(ready[0]))

@@ -86,8 +86,9 @@ def watch(files: Files, node: Node, settings: NodeSettings) -> Watched:
 
 def existing(files: Files, paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Those that are there, and those that are not."""
-    there = {path: files.exists(path) for path in dict.fromkeys(paths)}
-    return tuple(path for path in there if there[path]), tuple(path for path in there if not there[path])
+    every = tuple(dict.fromkeys(paths))
+    there = files.existing(*every)
+    return tuple(path for path in every if path in there), tuple(path for path in every if path not in there)
 
 
 def look(files: Files, roots: tuple[str, ...], left_out: tuple[str, ...]) -> tuple[Entry, ...]:

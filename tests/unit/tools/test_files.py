@@ -149,6 +149,30 @@ def test_move_renames_and_never_replaces(files: Files, tmp_path: Path) -> None:
         files.move(str(tmp_path / "source"), str(tmp_path / "dangling"))
 
 
+def test_moves_many_into_a_directory_and_replaces_nothing(files: Files, tmp_path: Path) -> None:
+    for name in ("a", "b", "kept"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "there").mkdir()
+    files.move_into(f"{tmp_path}/there", f"{tmp_path}/a", f"{tmp_path}/b")
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["a", "b"]
+
+    (tmp_path / "b").symlink_to("nothing")
+    with pytest.raises(StepFailed, match="already there"):
+        files.move_into(f"{tmp_path}/there", f"{tmp_path}/kept", f"{tmp_path}/b")
+    assert (tmp_path / "kept").exists()
+    with pytest.raises(CommandFailed):
+        files.move_into(f"{tmp_path}/there", f"{tmp_path}/missing")
+
+
+def test_existence_of_many_in_one_look(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "file\nwith lines").touch()
+    (tmp_path / "dangling").symlink_to("nothing")
+    names = [f"{tmp_path}/{name}" for name in ("file\nwith lines", "dangling", "missing")]
+    assert files.existing(*names) == {names[0]}
+    assert files.existing(*names, follow=False) == {names[0], names[1]}
+    assert files.existing() == frozenset()
+
+
 def test_move_refuses_another_file_system() -> None:
     host = ScriptedHost("cp1")
     host.answers("stat", ..., stdout="2049\n51\n")

@@ -301,6 +301,37 @@ def test_manifests_appear_whole_and_leave_no_other_name_behind(disk: OnDisk) -> 
     assert sorted(path.name for path in disk.path("etc/kubernetes/manifests").iterdir()) == sorted(old)
 
 
+def test_a_manifest_with_another_mode_is_replaced(disk: OnDisk) -> None:
+    listing = disk.capture()
+    disk.path("etc/kubernetes/manifests/etcd.yaml").chmod(0o640)
+
+    put_back(disk.files, listing, disk.local, disk.aside, manifests=True)
+
+    assert differences(disk.files, listing) == ()
+
+
+def test_many_files_take_few_commands(disk: OnDisk) -> None:
+    """The control plane is at rest meanwhile: what counts is that the number does not grow with the files."""
+    for number in range(50):
+        disk.write(f"etc/kubernetes/pki/{number}.crt", "old")
+    listing = disk.capture()
+    for number in range(50):
+        disk.write(f"etc/kubernetes/pki/{number}.crt", "renewed")
+    ran: list[str] = []
+
+    class Counting(LocalHost):
+        def run(self, command):  # type: ignore[no-untyped-def]
+            ran.append(command.argv[0])
+            return super().run(command)
+
+    done = put_back(
+        Files(Counting("cp1"), work_dir=disk.settings.work_dir), listing, disk.local, disk.aside, manifests=False
+    )
+
+    assert len(done.moved_aside) == 50
+    assert len(ran) < 15
+
+
 def test_killed_in_the_middle_it_goes_on(disk: OnDisk) -> None:
     listing = disk.capture()
 
@@ -318,7 +349,7 @@ def test_killed_in_the_middle_it_goes_on(disk: OnDisk) -> None:
             return super().run(command)
 
     before, survived = tree(disk), 0
-    for limit in range(0, 90, 3):
+    for limit in range(60):
         upgrade(disk)
         Dying.left = limit
         dying = Files(Dying("cp1"), work_dir=disk.settings.work_dir)
@@ -332,6 +363,7 @@ def test_killed_in_the_middle_it_goes_on(disk: OnDisk) -> None:
         assert differences(disk.files, listing) == ()
         for leftover in ("etc/kubernetes/tmp/kubeadm-backup-manifests-y", "etc/kubernetes/upgrade-guard-stopped-r1"):
             shutil.rmtree(disk.path(leftover))
+        shutil.rmtree(disk.path("etc/kubernetes/upgrade-guard-placing"), ignore_errors=True)
         assert tree(disk) == before
         if survived:
             break
