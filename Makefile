@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest -W error
 
 .DEFAULT_GOAL := help
-.PHONY: all bench crash demo docs docs-check format help lab-down lint package prove revision test types
+.PHONY: all bench crash demo docs docs-check format help lab-down lint package prove prove-main revision test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
@@ -62,8 +62,11 @@ test: $(READY) ## every test
 package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
 
-prove: $(READY) ## real kubeadm clusters on this machine: an upgrade, and one that fails (root, Go, apt)
-	$(PYTEST) tests/proving --capture=tee-sys --timeout 7200
+prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about an hour (root, Go, apt)
+	$(PYTEST) tests/proving --timeout 7200
+
+prove-main: $(READY) ## the same, but only an upgrade that fails and one that completes
+	$(PYTEST) tests/proving --timeout 7200 -m main_path
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models
 	$(BIN)/python -m upgrade_guard.migrations "$(MESSAGE)"

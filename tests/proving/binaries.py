@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from proving.ground import COREDNS, ETCD, cache, run
+from proving.ground import COREDNS, ETCD, cache, made_of, run
 
 KUBERNETES = (
     "kubeadm",
@@ -42,7 +42,7 @@ def kubernetes(version: str) -> Path:
     `k8s.io/kubernetes` keeps its staging modules at v0.0.0 behind replace directives, which Go ignores for a
     dependency; the same replacements are written against the published v0.MINOR.PATCH.
     """
-    made = cache() / "bin" / f"kubernetes-{version}"
+    made = cache() / "bin" / f"kubernetes-{version}-{made_of(*KUBERNETES, *GO, *GO.values())}"
     if made.is_dir():
         return made
     with tempfile.TemporaryDirectory() as work:
@@ -92,7 +92,7 @@ def kubernetes_go_mod(theirs: str, version: str) -> str:
 def etcd(series: str) -> Path:
     """The directory with etcd, etcdctl and etcdutl for images that kubeadm calls `series`.x."""
     version = ETCD[series]
-    made = cache() / "bin" / f"etcd-{version}"
+    made = cache() / "bin" / f"etcd-{version}-{made_of(*GO, *GO.values())}"
     if made.is_dir():
         return made
     with tempfile.TemporaryDirectory() as work:
@@ -116,7 +116,7 @@ def etcd(series: str) -> Path:
 
 def coredns() -> Path:
     """The directory with CoreDNS, built with the plugins of kubeadm's Corefile and no others."""
-    made = cache() / "bin" / f"coredns-{COREDNS}"
+    made = cache() / "bin" / f"coredns-{COREDNS}-{made_of(*COREDNS_PLUGINS, *GO, *GO.values())}"
     if made.is_dir():
         return made
     with tempfile.TemporaryDirectory() as work:

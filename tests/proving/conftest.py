@@ -1,4 +1,8 @@
-"""Clusters for the tests of the proving ground: built on first use, taken down at the end of each test."""
+"""Clusters for the tests of the proving ground: one for each file, built on first use and removed at its end.
+
+The tests of a file share the cluster in the order in which they stand there; each leaves it in a state that the next
+one asserts before it begins.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +10,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from proving import measured
 from proving.cluster import Cluster
-from proving.ground import NotHereError, cache, prepare
+from proving.ground import NotHereError, alone, cache, prepare
+from proving.operators import Operator
+
+_rows: list[measured.Row] = []
 
 
 @pytest.fixture(scope="session")
-def proving_ground() -> Path:
-    try:
-        prepare()
-    except NotHereError as missing:
-        pytest.fail(str(missing))
-    return cache()
+def proving_ground() -> Iterator[Path]:
+    with alone():
+        try:
+            prepare()
+        except NotHereError as missing:
+            pytest.fail(str(missing))
+        before = len(measured.kept())
+        yield cache()
+        _rows.extend(measured.kept()[before:])
 
 
-@pytest.fixture
-def mounted_etcd(proving_ground: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A cluster whose etcd directory is a mount point, as on a disk of its own."""
-    yield from booted(Cluster("ug-prove-a", proving_ground / "clusters" / "a", "10.93.1"))
-
-
-@pytest.fixture
-def plain_etcd(proving_ground: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def plain_etcd(proving_ground: Path) -> Iterator[Cluster]:
     """A cluster whose etcd directory is a plain one, in another place."""
-    yield from booted(Cluster("ug-prove-b", proving_ground / "clusters" / "b", "10.93.2", etcd_dir="/srv/etcd-data"))
+    yield from booted(Cluster("ug-prove-a", proving_ground / "clusters" / "a", "10.93.1", etcd_dir="/srv/etcd-data"))
+
+
+@pytest.fixture(scope="module")
+def mounted_etcd(proving_ground: Path) -> Iterator[Cluster]:
+    """A cluster whose etcd directory is a mount point, as on a disk of its own."""
+    yield from booted(Cluster("ug-prove-b", proving_ground / "clusters" / "b", "10.93.2"))
 
 
 def booted(cluster: Cluster) -> Iterator[Cluster]:
@@ -38,3 +49,17 @@ def booted(cluster: Cluster) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.down()
+
+
+@pytest.fixture
+def operators() -> Iterator[list[Operator]]:
+    """Whoever types in this test; what they started is ended with it."""
+    known: list[Operator] = []
+    yield known
+    for operator in known:
+        operator.stop_all()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _rows:
+        terminalreporter.write_line("\n" + measured.table(_rows))

@@ -6,10 +6,14 @@ Kubernetes is built from its published Go modules, everything else comes from De
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 OLD = "1.33.13"
@@ -45,11 +49,38 @@ class NotHereError(Exception):
 
 
 def cache() -> Path:
-    """What was built, by version: kept between runs, in the user's cache directory."""
+    """What was built: kept between runs, in the user's cache directory, under names that say what went in."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     path = Path(base) / "upgrade-guard-proving"
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def made_of(*ingredients: str | Path) -> str:
+    """A short digest of what something is made of, for its name: texts as they are, files by what they contain.
+
+    What is cached under it is never older than its recipe.
+    """
+    digest = hashlib.sha256()
+    for one in ingredients:
+        content = one.read_bytes() if isinstance(one, Path) else one.encode()
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:12]
+
+
+def outdate(made: Path, pattern: str) -> None:
+    """Remove what was made beside `made` from an older recipe."""
+    for old in made.parent.glob(pattern):
+        if old != made:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One proving ground at a time for a cache: a second one waits until the first has ended."""
+    with (cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def run(
@@ -105,3 +136,17 @@ def install(packages: Sequence[str]) -> None:
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     run("apt-get", "update", "-qq", env=quiet, timeout=600)
     run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, env=quiet, timeout=1800)
+
+
+def until(look: Callable[[], bool], timeout: float) -> None:
+    """Wait for it. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            if look():
+                return
+        except (RuntimeError, subprocess.TimeoutExpired):
+            pass  # not there yet
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not come about in time")
+        time.sleep(0.3)

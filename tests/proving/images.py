@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from proving import binaries
-from proving.ground import cache, run
+from proving.ground import COREDNS, ETCD, NEW, OLD, cache, made_of, outdate, run
 
 PAUSE = """
 #include <signal.h>
@@ -29,12 +29,14 @@ int main(int count, char **words) {
 """
 BROKEN = '#include <stdio.h>\nint main(void) { fputs("Error: this build is broken\\n", stderr); return 1; }\n'
 
+SUITE = "bookworm"
+PROXY_PACKAGES = "iptables,conntrack,kmod,ipset,nftables"
 WITHOUT_DOCUMENTS = tuple(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale"))
 
 
 def of(version: str) -> Path:
     """The directory of the archives that kubeadm of `version` would pull; `list` in it names them."""
-    made = cache() / "images" / version
+    made = archives() / version
     if (made / "list").exists():
         return made
     made.mkdir(parents=True, exist_ok=True)
@@ -45,6 +47,14 @@ def of(version: str) -> Path:
         files, entry, base = content(name, reference, programs)
         write(made / f"{name}.tar", reference, files, entry, base)
     (made / "list").write_text(wanted)
+    return made
+
+
+def archives() -> Path:
+    """The directory of every version's archives."""
+    programs = (binaries.kubernetes(version).name for version in (OLD, NEW))
+    made = cache() / f"images-{made_of(Path(__file__), Path(binaries.__file__), COREDNS, *ETCD.values(), *programs)}"
+    outdate(made, "images-*")
     return made
 
 
@@ -66,47 +76,41 @@ def content(name: str, reference: str, programs: Path) -> tuple[dict[str, Path],
     return {f"/usr/local/bin/{name}": programs / name}, f"/usr/local/bin/{name}", base
 
 
-def broken_api_server(version: str) -> Path:
-    """An archive under the name of that version's API server whose program ends with an error at once."""
-    made = cache() / "images" / f"broken-{version}.tar"
+def broken(component: str, version: str) -> Path:
+    """An archive under the name of that version's `component` whose program ends with an error at once."""
+    made = archives() / f"broken-{component}-{version}.tar"
     if not made.exists():
-        files = {"/usr/local/bin/kube-apiserver": compiled("broken", BROKEN)}
-        write(made, f"registry.k8s.io/kube-apiserver:v{version}", files, "/usr/local/bin/kube-apiserver", None)
+        files = {f"/usr/local/bin/{component}": compiled("broken", BROKEN)}
+        write(made, f"registry.k8s.io/{component}:v{version}", files, f"/usr/local/bin/{component}", None)
     return made
 
 
 def compiled(name: str, source: str) -> Path:
     """A static program from a few lines of C."""
-    made = cache() / "bin" / name
+    made = cache() / "bin" / f"{name}-{made_of(source)}"
     if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        part = made.with_suffix(".part")
         with tempfile.TemporaryDirectory() as work:
             (Path(work) / "main.c").write_text(source)
-            run("gcc", "-Os", "-static", "-o", Path(work) / name, Path(work) / "main.c")
-            made.parent.mkdir(parents=True, exist_ok=True)
-            (Path(work) / name).rename(made) if made.parent.stat().st_dev == Path(
-                work
-            ).stat().st_dev else made.write_bytes((Path(work) / name).read_bytes())
-            made.chmod(0o755)
+            run("gcc", "-Os", "-static", "-o", part, Path(work) / "main.c")
+        part.rename(made)
     return made
 
 
 def proxy_base() -> Path:
     """kube-proxy calls iptables and conntrack: a small Debian below it."""
-    made = cache() / "images" / "base-proxy.tar"
+    return debian("proxy", PROXY_PACKAGES)
+
+
+def debian(name: str, packages: str) -> Path:
+    """A Debian with `packages` and what they need, as one archive."""
+    made = cache() / f"{name}-{made_of(packages, SUITE, *WITHOUT_DOCUMENTS)}.tar"
+    outdate(made, f"{name}-*.tar")
     if not made.exists():
-        # mmdebstrap chooses its format by the ending: a part needs one too.
-        part = made.with_name("base-proxy.part.tar")
-        packages = "iptables,conntrack,kmod,ipset,nftables"
-        run(
-            "mmdebstrap",
-            "--quiet",
-            "--variant=minbase",
-            f"--include={packages}",
-            *WITHOUT_DOCUMENTS,
-            "bookworm",
-            part,
-            timeout=1200,
-        )
+        part = made.with_suffix(".part.tar")  # mmdebstrap chooses its format by the ending: a part needs one too
+        options = ("--quiet", "--variant=minbase", f"--include={packages}", *WITHOUT_DOCUMENTS)
+        run("mmdebstrap", *options, SUITE, part, timeout=1800)
         part.rename(made)
     return made
 

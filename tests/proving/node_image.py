@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from proving.ground import cache, podman, run
-from proving.images import WITHOUT_DOCUMENTS
-from proving.packages import repository, series, source_line
+from proving.ground import made_of, podman
+from proving.images import debian
+from proving.packages import repositories, repository, series, source_line
 
 NAME = "localhost/upgrade-guard-proving"
 INCLUDE = (
@@ -25,7 +25,7 @@ ROUTES_UNIT = (
     "[Install]\\nWantedBy=multi-user.target\\n"
 )
 # Without CAP_SYS_RESOURCE every pod fails unless containerd leaves the OOM score alone.
-BASE = f"""FROM {NAME}:rootfs
+BASE = f"""FROM ROOTFS
 RUN mkdir -p /opt/cni/bin /etc/cni/net.d /etc/containerd /etc/kubernetes /root/.ssh /etc/proving \\
  && chmod 700 /root/.ssh \\
  && cp -a /usr/lib/cni/* /opt/cni/bin/ \\
@@ -43,48 +43,47 @@ RUN mkdir -p /opt/cni/bin /etc/cni/net.d /etc/containerd /etc/kubernetes /root/.
 
 def of(version: str) -> str:
     """The image of a node with that version's packages installed and held."""
-    name = f"{NAME}:{version}"
-    if podman("image", "exists", name, check=False).returncode:
-        base()
+    below = base()
+    name = f"{NAME}:{version}-{made_of(Path(__file__), below, repositories().name)}"
+    if missing(name):
         repository(version)
         install = " ".join(f"{one}={version}-1.1" for one in ("kubeadm", "kubelet", "kubectl"))
         build(
             name,
-            f"FROM {NAME}:base\n"
+            f"FROM {below}\n"
             f"RUN echo '{source_line(version).strip()}' >/etc/apt/sources.list.d/kubernetes.list \\\n"
             f" && apt-get update -qq && apt-get install -y -qq --no-install-recommends {install} \\\n"
             " && apt-mark hold kubeadm kubelet kubectl && systemctl enable kubelet\n",
             "-v",
-            f"{cache()}/repo/{series(version)}:/repo/{series(version)}:ro",
+            f"{repositories()}/{series(version)}:/repo/{series(version)}:ro",
         )
     return name
 
 
-def base() -> None:
-    """Debian and what every node has, whatever its version."""
-    if not podman("image", "exists", f"{NAME}:base", check=False).returncode:
-        return
-    made = cache() / "node.tar"
-    if not made.exists():
-        part = made.with_name("node.part.tar")  # mmdebstrap chooses its format by the ending
-        run(
-            "mmdebstrap",
-            "--quiet",
-            "--variant=minbase",
-            f"--include={INCLUDE}",
-            *WITHOUT_DOCUMENTS,
-            "bookworm",
-            part,
-            timeout=1800,
-        )
-        part.rename(made)
-    podman("import", made, f"{NAME}:rootfs", timeout=600)
-    build(f"{NAME}:base", BASE)
+def base() -> str:
+    """The image with Debian and what every node has, whatever its version."""
+    made = debian("node", INCLUDE)
+    rootfs = f"{NAME}:rootfs-{made_of(made.name)}"
+    name = f"{NAME}:base-{made_of(made.name, BASE)}"
+    if missing(name):
+        if missing(rootfs):
+            podman("import", made, rootfs, timeout=600)
+        build(name, BASE.replace("ROOTFS", rootfs))
+    return name
+
+
+def missing(image: str) -> bool:
+    """Is it not made yet?"""
+    return podman("image", "exists", image, check=False).returncode != 0
 
 
 def build(name: str, containerfile: str, *options: str) -> None:
+    """From a Containerfile, under that name; images of the same kind from an older recipe go."""
     with tempfile.TemporaryDirectory() as work:
         (Path(work) / "Containerfile").write_text(containerfile)
-        podman(
-            "build", "--isolation=chroot", "-q", *options, "-t", name, "-f", f"{work}/Containerfile", work, timeout=1200
-        )
+        chroot = ("--isolation=chroot", "-q", *options)
+        podman("build", *chroot, "-t", name, "-f", f"{work}/Containerfile", work, timeout=1200)
+    kind = name.rpartition("-")[0]
+    for old in podman("images", "--format", "{{.Repository}}:{{.Tag}}", NAME).stdout.split():
+        if old.rpartition("-")[0] == kind and old != name:
+            podman("rmi", old, check=False)  # stays while a container or an image made from it does

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from proving import binaries
-from proving.ground import cache, run
+from proving.ground import NEW, OLD, cache, made_of, outdate, run
 
 DEPENDS = {
     "kubectl": "ca-certificates",
@@ -51,9 +51,17 @@ def source_line(version: str) -> str:
     return f"deb [trusted=yes] file:/repo/{series(version)} ./\n"
 
 
+def repositories() -> Path:
+    """The directory of all repositories, which nodes see as /repo."""
+    programs = (binaries.kubernetes(version).name for version in (OLD, NEW))
+    made = cache() / f"repo-{made_of(Path(__file__), *programs)}"
+    outdate(made, "repo-*")
+    return made
+
+
 def repository(version: str) -> Path:
     """The repository of that version's minor, with its packages."""
-    made = cache() / "repo" / series(version)
+    made = repositories() / series(version)
     if (made / "Packages").exists():
         return made
     part = made.with_name(f"{made.name}.part")
@@ -66,20 +74,21 @@ def repository(version: str) -> Path:
     return made
 
 
-def package(name: str, version: str, directory: Path) -> None:
+def package(name: str, version: str, directory: Path, *, program: Path | None = None, revision: str = "1.1") -> None:
+    """The package of one program, as `directory`/NAME_VERSION-REVISION_amd64.deb."""
     with tempfile.TemporaryDirectory() as work:
         root = Path(work)
         (root / "DEBIAN").mkdir(mode=0o755)
         (root / "usr" / "bin").mkdir(parents=True)
-        shutil.copy2(binaries.kubernetes(version) / name, root / "usr" / "bin" / name)
+        shutil.copy2(program or binaries.kubernetes(version) / name, root / "usr" / "bin" / name)
         (root / "DEBIAN" / "control").write_text(
-            f"Package: {name}\nVersion: {version}-1.1\nArchitecture: amd64\nMaintainer: proving <root@localhost>\n"
-            f"Section: admin\nPriority: optional\nDepends: {DEPENDS[name]}\nDescription: Kubernetes {name}\n"
+            f"Package: {name}\nVersion: {version}-{revision}\nArchitecture: amd64\n"
+            f"Maintainer: proving <root@localhost>\nSection: admin\nPriority: optional\n"
+            f"Depends: {DEPENDS[name]}\nDescription: Kubernetes {name}\n"
         )
         for place, text in EXTRA.get(name, {}).items():
             (root / place).parent.mkdir(parents=True, exist_ok=True)
             (root / place).write_text(text)
         root.chmod(0o755)
-        run(
-            "dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "-b", root, directory / f"{name}_{version}-1.1_amd64.deb"
-        )
+        made = directory / f"{name}_{version}-{revision}_amd64.deb"
+        run("dpkg-deb", "-Zgzip", "-z1", "--root-owner-group", "-b", root, made)

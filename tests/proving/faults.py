@@ -1,0 +1,26 @@
+"""What breaks an upgrade as it happens to people: something in a mirror that is not what it says."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from proving import images, packages
+from proving.cluster import ProvingNode
+from proving.ground import NEW, podman, run
+
+SECOND_SOURCE = "/etc/apt/sources.list.d/mirror.list"
+
+
+def broken_kubelet(node: ProvingNode) -> str:
+    """A second repository on the node with a newer build of the new kubelet that does not run; its source file."""
+    with tempfile.TemporaryDirectory() as work:
+        place = Path(work)
+        broken = images.compiled("broken", images.BROKEN)
+        packages.package("kubelet", NEW, place, program=broken, revision="1.2")
+        (place / "Packages").write_text(run("dpkg-scanpackages", "-m", ".", cwd=place).stdout)
+        node.run("mkdir", "-p", "/root/mirror")
+        podman("cp", f"{place}/.", f"{node.name}:/root/mirror")
+    node.run("chmod", "-R", "a+rX", "/root/mirror")
+    node.write(SECOND_SOURCE, "deb [trusted=yes] file:/root/mirror ./\n", mode="644")
+    return SECOND_SOURCE

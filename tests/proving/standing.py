@@ -1,0 +1,85 @@
+"""How a proving cluster stands: what an upgrade changes and what a rollback must bring back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proving.cluster import READY_TIMEOUT, Cluster
+from proving.ground import NEW, OLD, until
+
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+PACKAGES = ("kubeadm", "kubelet", "kubectl")
+SOURCE = "/etc/apt/sources.list.d/kubernetes.list"
+NOT_THERE = ("etcdctl", "etcdutl", "crictl")
+"""What the product has to do without: kubeadm brings none of them."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of every node by name, and of the control plane's components by name."""
+
+    kubelets: dict[str, str]
+    cordoned: dict[str, str]
+    packages: dict[str, str]
+    holds: dict[str, str]
+    sources: dict[str, str]
+    images: dict[str, str]
+    etcd: str
+
+
+def standing(cluster: Cluster) -> Standing:
+    """As the cluster and its nodes say now."""
+
+    def of_nodes(path: str) -> dict[str, str]:
+        words = ("get", "nodes", "-o", f"jsonpath={{range .items[*]}}{{.metadata.name}}={{{path}}}{{'\\n'}}{{end}}")
+        return dict(line.split("=", 1) for line in cluster.kubectl(*words).split())
+
+    query = ("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES)
+    manifests = cluster.control_plane.run("grep", "-rhoE", r"image: \S+", "/etc/kubernetes/manifests")
+    images = [line.removeprefix("image: ") for line in manifests.splitlines()]
+    process = cluster.control_plane.run("pgrep", "-x", "etcd").split()[0]
+    etcd = cluster.control_plane.run(f"/proc/{process}/root/usr/local/bin/etcd", "--version")
+    return Standing(
+        kubelets=of_nodes(".status.nodeInfo.kubeletVersion"),
+        cordoned=of_nodes(".spec.unschedulable"),
+        packages={node.name: node.run(*query) for node in cluster.nodes},
+        holds={node.name: node.run("apt-mark", "showhold") for node in cluster.nodes},
+        sources={node.name: node.read(SOURCE) for node in cluster.nodes},
+        images={image.rpartition("/")[2].partition(":")[0]: image for image in images},
+        etcd=etcd.splitlines()[0].partition(": ")[2],
+    )
+
+
+def begin(cluster: Cluster) -> Standing:
+    """A cluster at the old version with nothing of an earlier story left; fails where one left something."""
+    found = standing(cluster)
+    assert set(found.kubelets.values()) == {f"v{OLD}"}, found
+    assert found.etcd.startswith("3.5."), found
+    cluster.kubectl("delete", "configmap", "after", "--ignore-not-found")
+    for node in cluster.nodes:
+        assert node.run("which", *NOT_THERE, check=False) == ""
+    return found
+
+
+def came_back(cluster: Cluster, before: Standing) -> None:
+    """Everything as before: versions, etcd's data, packages, holds and sources; and kubeadm can plan again."""
+    until(cluster.settled, READY_TIMEOUT)
+    assert standing(cluster) == before
+    names = cluster.kubectl("get", "configmap", "-o", "name").split()
+    assert "configmap/before" in names
+    assert "configmap/after" not in names
+    assert "upgrade-guard-canary" not in cluster.kubectl("get", "pods,services", "-n", "kube-system")
+    assert "Cluster version" in cluster.control_plane.run("kubeadm", "upgrade", "plan", f"v{NEW}")
+
+
+def went_up(cluster: Cluster, before: Standing) -> None:
+    """The new version everywhere, etcd 3.6, what was written kept, and what belongs to the operator as before."""
+    until(cluster.settled, READY_TIMEOUT)
+    after = standing(cluster)
+    assert set(after.kubelets.values()) == {f"v{NEW}"}
+    assert after.etcd.startswith("3.6.")
+    assert (after.holds, after.cordoned) == (before.holds, before.cordoned)
+    assert set(after.images) == set(COMPONENTS)
+    assert all(image.endswith(f":v{NEW}") for name, image in after.images.items() if name != "etcd")
+    assert "configmap/before" in cluster.kubectl("get", "configmap", "-o", "name").split()
+    assert "upgrade-guard-canary" not in cluster.kubectl("get", "pods,services", "-n", "kube-system")

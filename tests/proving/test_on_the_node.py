@@ -1,0 +1,91 @@
+"""A cluster whose control plane upgrades itself: installed from the wheel, without a network, and killed again."""
+
+from __future__ import annotations
+
+import pytest
+from proving import faults, images, measured
+from proving.cluster import Cluster
+from proving.ground import NEW, OLD
+from proving.operators import Operator
+from proving.standing import begin, came_back, went_up
+from proving.watching import ApiWatch, CrashWatch
+from proving.wheel import on_the_node
+
+BROKEN = "this build is broken"
+
+
+@pytest.fixture(scope="module")
+def operator(mounted_etcd: Cluster) -> Operator:
+    """At the control plane itself; a state directory for all tests, as on a real one."""
+    return on_the_node(mounted_etcd)
+
+
+@pytest.fixture(autouse=True)
+def _ended(operator: Operator, operators: list[Operator]) -> None:
+    operators.append(operator)
+
+
+def at_work(cluster: Cluster, *words: str) -> bool:
+    """Is a process with these words on the control plane?"""
+    return any(set(words) <= set(argv) for argv in cluster.control_plane.processes().values())
+
+
+def test_a_broken_scheduler_is_rolled_back_through_a_kill(mounted_etcd: Cluster, operator: Operator) -> None:
+    """etcd runs 3.6 and the API server is new by then; the rollback is killed while it restores etcd."""
+    cluster, node = mounted_etcd, mounted_etcd.control_plane
+    before = begin(cluster)
+    node.import_image(images.broken("kube-scheduler", NEW))
+    with ApiWatch(node) as api, CrashWatch(node, "kube-scheduler", BROKEN) as crash:
+        run = operator.start("run", f"v{NEW}", "--yes")
+        run.when(lambda: operator.stands_at() == "copied")
+        cluster.kubectl("create", "configmap", "after")
+        run.when(lambda: operator.stands_at() == "rolling-back")
+        run.when(lambda: at_work(cluster, "snapshot", "restore"))
+        run.kill()
+        ended = operator.run("resume", "--yes")
+    assert ended.status == 7, ended.said[-4000:]
+    came_back(cluster, before)
+    since = api.back(OLD, crash.seen_at)
+    name = "broken scheduler, killed while it restores"
+    measured.keep(measured.row(name, "rolled back", measured.stages_of(operator), api, since))
+    node.import_image(images.of(NEW) / "kube-scheduler.tar")
+
+
+def test_a_broken_kubelet_is_rolled_back(mounted_etcd: Cluster, operator: Operator) -> None:
+    """The control plane is new and works; the package of the new kubelet in a second repository does not."""
+    cluster, node = mounted_etcd, mounted_etcd.control_plane
+    before = begin(cluster)
+    repository = faults.broken_kubelet(node)
+    with ApiWatch(node) as api:
+        run = operator.start("run", f"v{NEW}", "--yes")
+        run.when(lambda: operator.stands_at() == "copied")
+        cluster.kubectl("create", "configmap", "after")
+        ended = run.wait()
+    assert ended.status == 7, ended.said[-4000:]
+    came_back(cluster, before)
+    measured.keep(measured.row("broken kubelet package", "rolled back", measured.stages_of(operator), api))
+    node.run("rm", repository)
+
+
+def test_an_upgrade_completes_through_kills(mounted_etcd: Cluster, operator: Operator) -> None:
+    """upgrade-guard dies while apt installs, while kubeadm replaces etcd, and during the drain of each node."""
+    cluster, node = mounted_etcd, mounted_etcd.control_plane
+    before = begin(cluster)
+    etcd = "etc/kubernetes/manifests/etcd.yaml"
+    run = operator.start("run", f"v{NEW}", "--yes")
+    run.when(lambda: at_work(cluster, "apt-get", "install", f"kubeadm={NEW}-1.1"))
+    run.kill()
+    with ApiWatch(node) as api:
+        run = operator.start("resume", "--yes")
+        run.when(lambda: at_work(cluster, "kubeadm", "apply") and ":3.6." in (node.root / etcd).read_text())
+        run.kill()
+        for drained in (node, cluster.worker):
+            run = operator.start("resume", "--yes")
+            run.when(lambda drained=drained: at_work(cluster, "kubectl", "drain", drained.name))
+            run.kill()
+        ended = operator.run("resume", "--yes", "--json")
+    assert ended.status == 0, ended.said[-4000:]
+    assert ended.data["outcome"] == "completed"
+    went_up(cluster, before)
+    assert operator.run("audit", "verify").status == 0
+    measured.keep(measured.row("an upgrade, killed four times", "completed", measured.stages_of(operator), api))
