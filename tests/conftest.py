@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
+from servers import Sshd
 
 
 def pytest_configure() -> None:
@@ -19,3 +21,12 @@ def no_terminal_of_the_tester(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests has a terminal of some width and taste (pytest-xdist too); what is tested has not."""
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "UPGRADE_GUARD_CONFIG", "UPGRADE_GUARD_STATE_DIR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A real sshd on loopback."""
+    server = Sshd(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.kill()

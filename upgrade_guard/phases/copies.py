@@ -31,7 +31,9 @@ def copies(site: Site, cluster: Cluster) -> Phase:
 def target(site: Site, url: str) -> Target:
     """The off-site target that the configuration names."""
     control_dir = own_directory(site.config.state_dir) / "ssh"
-    return open_target(url, ssh=site.config.ssh, transcript=site.transcript, control_dir=control_dir)
+    return open_target(
+        url, ssh=site.config.ssh, transcript=site.transcript, control_dir=control_dir, pause=site.clock.pause
+    )
 
 
 def off_control_plane(site: Site, cluster: Cluster, url: str) -> tuple[bool, str]:

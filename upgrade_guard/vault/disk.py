@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,8 +78,11 @@ def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
     sync_directory(path.parent)
 
 
-def copy_synced(source: Path, destination: Path) -> FileEntry:
-    """Copy into a new 0600 file, in constant memory, and sync it. The digest is that of the bytes that were written."""
+def copy_synced(source: Path, destination: Path, moved: Callable[[int], None] = lambda _: None) -> FileEntry:
+    """Copy into a new 0600 file, in constant memory, and sync it. The digest is that of the bytes that were written.
+
+    `moved` hears how many bytes there are so far.
+    """
     digest = hashlib.sha256()
     size = 0
     handle = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -90,6 +93,7 @@ def copy_synced(source: Path, destination: Path) -> FileEntry:
             view = memoryview(chunk)
             while view:
                 view = view[out.write(view) :]
+            moved(size)
         os.fsync(handle)
     return FileEntry(digest.hexdigest(), size)
 
@@ -98,6 +102,16 @@ def copy_synced(source: Path, destination: Path) -> FileEntry:
 def open_regular(path: Path) -> Iterator[int]:
     """A file descriptor for reading a regular file; a symbolic link raises OSError (ELOOP)."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def open_private(path: Path) -> Iterator[int]:
+    """A file descriptor for reading and writing a file of ours, made 0600 when it is not there."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         yield handle
     finally:

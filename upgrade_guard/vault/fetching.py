@@ -39,7 +39,11 @@ def fetched(name: str, where: str, content: bytes, manifest: BundleManifest, vau
             local = part / file
             if _is(local, file, manifest):
                 continue  # an earlier attempt brought it
+            gone_on_with = local.exists()
             bring(file, local)
+            if gone_on_with and not _is(local, file, manifest):
+                local.unlink()  # what was here already may have been the wrong part
+                bring(file, local)
             if not _is(local, file, manifest):
                 found = measure(local)
                 local.unlink()

@@ -13,6 +13,7 @@ from upgrade_guard.vault.bundle import PART
 from upgrade_guard.vault.disk import copy_synced, measure, private_directory, storage, sync_directory
 from upgrade_guard.vault.manifest import FileEntry
 from upgrade_guard.vault.medium import aside, may_be_copy
+from upgrade_guard.vault.meter import Meter
 from upgrade_guard.vault.mounts import MOUNTINFO, nearest, survives_this_machine
 from upgrade_guard.vault.parcel import Parcel
 
@@ -100,8 +101,8 @@ class FileMedium:
     def _copy(self, parcel: Parcel, part: Path, progress: Callable[[str], None]) -> None:
         part.mkdir(mode=0o700)
         for name, entry in parcel.files.items():
-            progress(f"{name} ({entry.size / (1 << 20):.1f} MiB) to {self.url}")
-            if copy_synced(parcel.directory / name, part / name) != entry:
+            meter = Meter(f"{name} to {self.url}", entry.size, progress)
+            if copy_synced(parcel.directory / name, part / name, meter.moved) != entry:
                 raise StepFailed(
                     f"{parcel.directory / name} is not what its manifest says, so it was not copied",
                     hint="Take a new snapshot: upgrade-guard resume",
@@ -110,10 +111,10 @@ class FileMedium:
 
     def get(self, name: str, file: str, entry: FileEntry, local: Path, progress: Callable[[str], None]) -> None:
         """Copy one file here. Raises StepFailed."""
-        progress(f"{file} ({entry.size / (1 << 20):.1f} MiB) from {self.url}")
+        meter = Meter(f"{file} from {self.url}", entry.size, progress)
         with storage(f"Fetching from {self.url}", self._path / name / file):
             local.unlink(missing_ok=True)
-            copy_synced(self._path / name / file, local)
+            copy_synced(self._path / name / file, local, meter.moved)
 
     def remove(self, name: str) -> None:
         """Take the name away first, by a rename, and then the files. Raises StepFailed."""

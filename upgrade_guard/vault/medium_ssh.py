@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import posixpath
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from upgrade_guard.errors import GuardError, StepFailed
+from upgrade_guard.errors import GuardError
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command
 from upgrade_guard.tools.files import Files
+from upgrade_guard.tools.pieces import PIECE
 from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.bundle import PART
 from upgrade_guard.vault.manifest import FileEntry
 from upgrade_guard.vault.medium import aside, may_be_copy
 from upgrade_guard.vault.parcel import Parcel
+from upgrade_guard.vault.retrying import Pause
+from upgrade_guard.vault.transfer import Transfer
 
 _KINDS = {"directory": "is a directory", "link": "is a symbolic link", "other": "is not a regular file"}
 
@@ -22,14 +26,26 @@ _KINDS = {"directory": "is a directory", "link": "is a symbolic link", "other": 
 class SshMedium:
     """`ssh://[user@]host[:port]/path`. The directory is made when its parent exists: a missing mount shows.
 
-    `host` runs commands there, `here` on this machine.
+    `host` runs commands there, `here` on this machine; `pause` waits between two attempts; large files
+    go in pieces of `piece` bytes.
     """
 
-    def __init__(self, place: Place, host: Host, here: Host, *, resolve: Resolve = addresses_of) -> None:
+    def __init__(
+        self,
+        place: Place,
+        host: Host,
+        here: Host,
+        *,
+        resolve: Resolve = addresses_of,
+        pause: Pause = time.sleep,
+        piece: int = PIECE,
+    ) -> None:
         self._place = place
         self._here = here
         self._files = Files(host, work_dir=place.path)
         self._resolve = resolve
+        self._pause = pause
+        self._piece = piece
 
     @property
     def url(self) -> str:
@@ -96,22 +112,19 @@ class SshMedium:
         }
 
     def put(self, parcel: Parcel, progress: Callable[[str], None]) -> str:
-        """Copy under a temporary name, sync, publish by rename. Raises StepFailed, HostUnreachable."""
+        """Copy under a temporary name, sync, publish by rename. Raises StepFailed, HostUnreachable.
+
+        What an attempt that was cut short left there is gone on with, and believed by its SHA-256 only.
+        """
         final = posixpath.join(self._place.path, parcel.name)
         part = f"{final}{PART}"
         self._files.make_dir(self._place.path)
-        self._files.remove_own(part)
         self._files.make_dir(part)
+        for foreign in set(self._files.list_dir(part)) - parcel.files.keys():
+            self._files.remove_own(posixpath.join(part, foreign))
+        transfer = Transfer(self._files, pause=self._pause, say=progress, piece=self._piece)
         for name, entry in parcel.files.items():
-            progress(f"{name} ({entry.size / (1 << 20):.1f} MiB) to {self.url}")
-            self._files.send(parcel.directory / name, posixpath.join(part, name))
-        arrived = self._files.sha256(*(posixpath.join(part, name) for name in parcel.files))
-        written = {posixpath.basename(path): digest for path, digest in arrived.items()}
-        if wrong := sorted(name for name, entry in parcel.files.items() if written.get(name) != entry.sha256):
-            raise StepFailed(
-                f"{wrong[0]} arrived at {self.url} with another SHA-256 than the bundle's manifest has",
-                hint="Try again: upgrade-guard resume",
-            )
+            transfer.send(parcel.directory / name, posixpath.join(part, name), entry, f"{name} to {self.url}")
         self._files.sync()
         self._step_aside(final)
         self._files.move(part, final)
@@ -128,8 +141,8 @@ class SshMedium:
 
     def get(self, name: str, file: str, entry: FileEntry, local: Path, progress: Callable[[str], None]) -> None:
         """Copy one file here. Raises StepFailed, HostUnreachable."""
-        progress(f"{file} ({entry.size / (1 << 20):.1f} MiB) from {self.url}")
-        self._files.fetch(posixpath.join(self._place.path, name, file), local)
+        transfer = Transfer(self._files, pause=self._pause, say=progress, piece=self._piece)
+        transfer.fetch(posixpath.join(self._place.path, name, file), local, entry, f"{file} from {self.url}")
 
     def remove(self, name: str) -> None:
         """Take the name away first, by a rename, and then the files. Raises StepFailed, HostUnreachable."""

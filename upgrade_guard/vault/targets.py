@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from upgrade_guard.vault.manifest import BundleManifest, FileEntry, manifest_fro
 from upgrade_guard.vault.medium import Medium
 from upgrade_guard.vault.parcel import Copied, parcel_of
 from upgrade_guard.vault.reading_back import compared
+from upgrade_guard.vault.retrying import Pause
 from upgrade_guard.vault.stored import Listing, StoredCopy, stored
 
 __all__ = ["Copied", "Listing", "SshSettings", "StoredCopy", "Target", "open_target"]
@@ -172,21 +174,25 @@ class Target:
         return self._medium.holds(checked_name(name))
 
 
-def open_target(url: str, *, ssh: SshSettings, transcript: Transcript, control_dir: Path | None = None) -> Target:
+def open_target(
+    url: str,
+    *,
+    ssh: SshSettings,
+    transcript: Transcript,
+    control_dir: Path | None = None,
+    pause: Pause = time.sleep,
+) -> Target:
     """The target that a URL names: `file:///path` or `ssh://[user@]host[:port]/path`. Raises UsageProblem.
 
     Without a user in the URL, OpenSSH chooses one: `[ssh] user` of the configuration is for nodes. With `control_dir`
-    one connection is shared by all commands.
+    one connection is shared by all commands. `pause` waits between two attempts after a lost connection.
     """
-    return Target(_medium(parse_place(url), ssh, transcript, control_dir))
-
-
-def _medium(place: Place, ssh: SshSettings, transcript: Transcript, control_dir: Path | None) -> Medium:
     from upgrade_guard.vault.medium_file import FileMedium
     from upgrade_guard.vault.medium_ssh import SshMedium
 
+    place = parse_place(url)
     if place.scheme == "file":
-        return FileMedium(place)
+        return Target(FileMedium(place))
     host = SshHost(
         place.host,
         _destination(place),
@@ -195,7 +201,7 @@ def _medium(place: Place, ssh: SshSettings, transcript: Transcript, control_dir:
         transcript,
         control_dir=control_dir,
     )
-    return SshMedium(place, host, LocalHost("here", transcript))
+    return Target(SshMedium(place, host, LocalHost("here", transcript), pause=pause))
 
 
 def _destination(place: Place) -> str:

@@ -1,4 +1,4 @@
-"""The command line that ssh gets, and a real sshd on loopback where one is installed."""
+"""The command line that ssh gets, and a real sshd on loopback."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import Sshd
 
 from upgrade_guard.errors import HostUnreachable, UsageProblem
 from upgrade_guard.hosts.ssh import SOCKET_DIRECTORY_LIMIT, SshHost, private_socket_directory
 from upgrade_guard.model.command import Command, Secret
 from upgrade_guard.tools.files import Files
-
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
-needs_sshd = pytest.mark.skipif(
-    not (SSHD and shutil.which("ssh") and os.geteuid() == 0 and Path("/run").is_dir()), reason="needs sshd and root"
-)
 
 
 def test_the_argv_quotes_every_word_for_the_remote_shell() -> None:
@@ -89,73 +84,32 @@ def test_nothing_listens_there() -> None:
     assert "ssh root@127.0.0.1 true" in caught.value.hint
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
-    """An sshd of our own on loopback; gives the options with which to reach it."""
-    directory = tmp_path_factory.mktemp("sshd")
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True, timeout=30)
-    shutil.copy(directory / "user.pub", directory / "authorized")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (directory / "config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/authorized\n"
-        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
-    )
-    public = (directory / "host.pub").read_text().split()
-    (directory / "known").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")
-    assert SSHD is not None
-    running = subprocess.Popen([SSHD, "-D", "-e", "-f", directory / "config"], stderr=subprocess.PIPE, text=True)
-    assert running.stderr is not None
-    for line in running.stderr:
-        if "Server listening" in line:
-            break
-    else:
-        pytest.skip("sshd does not start here")
-    yield (
-        f"Port={port}",
-        f"IdentityFile={directory}/user",
-        "IdentitiesOnly=yes",
-        f"UserKnownHostsFile={directory}/known",
-        "StrictHostKeyChecking=yes",
-    )
-    running.terminate()
-    running.wait(timeout=20)
-    running.stderr.close()
-
-
 @pytest.fixture
-def host(server: tuple[str, ...], tmp_path: Path) -> Iterator[SshHost]:
+def host(sshd: Sshd) -> Iterator[SshHost]:
     sockets = Path(f"/tmp/ug-{os.getpid()}-{time.monotonic_ns()}")
-    connected = SshHost("cp1", f"{getpass.getuser()}@127.0.0.1", server, control_dir=sockets)
+    connected = SshHost("cp1", f"{getpass.getuser()}@127.0.0.1", sshd.options, control_dir=sockets)
     yield connected
     connected.close()
     shutil.rmtree(sockets)
 
 
-@needs_sshd
 def test_output_input_and_status_travel(host: SshHost) -> None:
     command = Command(("bash", "-c", 'cat; echo "$1" >&2; exit 3', "x", Secret("a  b$'")), timeout=20.0, stdin=b"in\n")
     result = host.run(command)
     assert (result.exit_status, result.stdout, result.stderr) == (3, "in\n", "a  b$'\n")
 
 
-@needs_sshd
 def test_one_connection_serves_all_commands(host: SshHost) -> None:
     connections = {host.run(Command(("printenv", "SSH_CONNECTION"), timeout=20.0)).stdout for _ in range(3)}
     assert len(connections) == 1
 
 
-@needs_sshd
 def test_a_timeout_ends_the_program_on_the_node_too(host: SshHost, tmp_path: Path) -> None:
     script = f"echo $$ > {tmp_path}/pid; exec sleep 600"
     assert host.run(Command(("bash", "-c", script), timeout=1.0)).exit_status is None
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 
-@needs_sshd
 def test_files_travel_over_ssh(host: SshHost, tmp_path: Path) -> None:
     content = os.urandom(1_000_000)
     (tmp_path / "here").write_bytes(content)
@@ -167,9 +121,8 @@ def test_files_travel_over_ssh(host: SshHost, tmp_path: Path) -> None:
     assert (tmp_path / "small").read_bytes() == b"small"
 
 
-@needs_sshd
-def test_an_unknown_host_key_is_refused(server: tuple[str, ...], tmp_path: Path) -> None:
-    options = tuple(option for option in server if not option.startswith("UserKnownHostsFile"))
+def test_an_unknown_host_key_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+    options = tuple(option for option in sshd.options if not option.startswith("UserKnownHostsFile"))
     host = SshHost("cp1", "root@127.0.0.1", (f"UserKnownHostsFile={tmp_path}/none", *options))
     with pytest.raises(HostUnreachable, match="Host key verification failed"):
         host.run(Command(("true",), timeout=20.0))
