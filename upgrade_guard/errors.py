@@ -37,7 +37,11 @@ EXIT_CODES: tuple[tuple[ExitCode, str, str], ...] = (
         "A step failed. The run stays where it truthfully is.",
         "Cure what the message names, then `upgrade-guard resume`.",
     ),
-    (ExitCode.LOCKED, "Another process works on a run.", "Wait for it; `upgrade-guard status` says where it stands."),
+    (
+        ExitCode.LOCKED,
+        "Another process works on a run, or a run of another machine holds the cluster.",
+        "Wait for it; `upgrade-guard status` says where it stands, or who holds the cluster.",
+    ),
     (
         ExitCode.DECISION_NEEDED,
         "Only a person can decide how to go on, or approve it. The journal is consistent.",

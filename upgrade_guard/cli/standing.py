@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from upgrade_guard.cli import wiring
 from upgrade_guard.engine.gate import closed_because
 from upgrade_guard.model.evidence import Evidence
+from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.run import Outcome, Run, SnapshotRecord, State, StepRow
 from upgrade_guard.ui import words
 from upgrade_guard.ui.card import Card, next_words, reached_by, render
@@ -37,10 +38,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Standing:
-    """A run's standing. `holder` is the living process that works on it; `last` are its newest steps' rows."""
+    """A run's standing. `holder` is the living process at work on it, `stranger` another run that has the cluster."""
 
     story: Story
     holder: Holder | None
+    stranger: LockOwner | None
     gate_reasons: tuple[str, ...]
     cost: Cost
     under_way: tuple[StepRow, ...]
@@ -63,6 +65,7 @@ class Standing:
             "gate": {"open": not self.gate_reasons, "reasons": self.gate_reasons},
             "going_back": self.cost,
             "process": self.holder,
+            "locked_by": self.stranger,
             "under_way" if self.holder else "in_doubt": [row.name for row in self.under_way],
             "failed": [{"step": row.name, "detail": row.detail} for row in self.failed],
             "next_command": self.next_command,
@@ -85,19 +88,33 @@ def story_of(journal: Journal, run: Run) -> Story:
 
 
 def standing(config: Config, journal: Journal, run: Run) -> Standing:
-    """Gather it. The cluster is asked one thing, for the cost of a rollback, and only once there can be a cost."""
+    """Gather it. The cluster is asked who holds it, and once a rollback can cost something, what."""
     from upgrade_guard.journal import RunLock
 
     story = story_of(journal, run)
     latest: dict[str, StepRow] = {row.name: row for row in story.steps}
+    holder = RunLock.holder(config.lock_path)
     return Standing(
         story,
-        RunLock.holder(config.lock_path),
+        holder,
+        None if holder else _stranger(config, journal, run),
         gate_reasons(story),
         _cost(config, journal, run),
         tuple(row for row in latest.values() if row.outcome is Outcome.STARTED),
         tuple(row for row in latest.values() if row.outcome in (Outcome.FAILED, Outcome.UNKNOWN)),
     )
+
+
+def _stranger(config: Config, journal: Journal, run: Run) -> LockOwner | None:
+    """Another run that has the cluster now; None also where no control plane answers."""
+    from upgrade_guard.cli.ground import cluster_lock, known
+    from upgrade_guard.errors import GuardError
+
+    try:
+        with wiring.looking(config) as site:
+            return cluster_lock(site, journal, run, "").stranger(known(journal.facts(run.id)))
+    except GuardError:
+        return None
 
 
 def _cost(config: Config, journal: Journal, run: Run) -> Cost:
@@ -207,6 +224,10 @@ def _now(found: Standing) -> tuple[str, ...]:
 
 
 def _who(found: Standing) -> str:
+    if found.stranger is not None:
+        other = found.stranger
+        who = f"{other.operator} on {other.host} since {other.since} (run {other.run})" if other.run else "another run"
+        return f"The cluster is locked by {who}; --take-over takes it from a run that will not go on."
     if found.holder is None:
         return "No process works on this run."
     holder = found.holder

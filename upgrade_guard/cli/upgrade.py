@@ -30,6 +30,9 @@ Offsite = Annotated[
     list[str] | None,
     typer.Option("--offsite", metavar="URL", help="Off-site target instead of the configured ones; may be repeated."),
 ]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="Take the lock of the cluster over from a run that will not go on.")
+]
 _ROLLING = (State.ROLLING_BACK, State.ROLLBACK_FAILED)
 
 
@@ -50,10 +53,11 @@ def run(
     yes: Yes = False,
     no_auto_rollback: NoAutoRollback = False,
     offsite: Offsite = None,
+    take_over: TakeOver = False,
 ) -> None:
     """Upgrade the cluster, guided; offers to resume when a run is open."""
     front = Front.of(context)
-    start(front, version, Choices(yes, not no_auto_rollback), tuple(offsite or ()))
+    start(front, version, Choices(yes, not no_auto_rollback, take_over), tuple(offsite or ()))
 
 
 def start(front: Front, version: str | None, choices: Choices, offsite: tuple[str, ...] = ()) -> None:
@@ -73,7 +77,9 @@ def start(front: Front, version: str | None, choices: Choices, offsite: tuple[st
         _go_on(front, journal, config, wiring.begin(journal, config, str(target)), choices)
 
 
-def resume(context: typer.Context, *, yes: Yes = False, no_auto_rollback: NoAutoRollback = False) -> None:
+def resume(
+    context: typer.Context, *, yes: Yes = False, no_auto_rollback: NoAutoRollback = False, take_over: TakeOver = False
+) -> None:
     """Go on where the last process stopped."""
     front = Front.of(context)
     config = front.settings().config
@@ -82,7 +88,7 @@ def resume(context: typer.Context, *, yes: Yes = False, no_auto_rollback: NoAuto
         return
     with wiring.writing(config) as journal:
         opened = _must_be_open(journal.open_run(), "resume")
-        _go_on(front, journal, config, opened, Choices(yes, not no_auto_rollback))
+        _go_on(front, journal, config, opened, Choices(yes, not no_auto_rollback, take_over))
 
 
 def rollback(
@@ -91,6 +97,7 @@ def rollback(
     yes: Yes = False,
     confirm_cluster: ConfirmCluster = None,
     no_auto_rollback: NoAutoRollback = False,
+    take_over: TakeOver = False,
 ) -> None:
     """Take the open run's rollback path now."""
     front = Front.of(context)
@@ -112,14 +119,14 @@ def rollback(
                 approval = asking.confirm_cluster(opened.cluster, subject, given=confirm_cluster, hint=hint)
             journal.approve(opened.id, approval)
         reasons = (f"{wiring.operator()} asked for it",)
-        choices = Choices(yes, not no_auto_rollback)
+        choices = Choices(yes, not no_auto_rollback, take_over)
         ended = wiring.drive(
             front, journal, config, opened, choices, lambda runner: runner.roll_back(opened.id, reasons)
         )
         _answer(front, ended)
 
 
-def abort(context: typer.Context, *, yes: Yes = False) -> None:
+def abort(context: typer.Context, *, yes: Yes = False, take_over: TakeOver = False) -> None:
     """Close a run whose control plane is untouched; packages go back."""
     front = Front.of(context)
     config = front.settings().config
@@ -133,7 +140,8 @@ def abort(context: typer.Context, *, yes: Yes = False) -> None:
                 hint="upgrade-guard abort --yes",
             )
             journal.approve(opened.id, approval)
-        ended = wiring.drive(front, journal, config, opened, Choices(yes), lambda runner: runner.abort(opened.id))
+        choices = Choices(yes, take_over=take_over)
+        ended = wiring.drive(front, journal, config, opened, choices, lambda runner: runner.abort(opened.id))
         _answer(front, ended)
 
 

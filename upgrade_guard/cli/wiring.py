@@ -109,12 +109,14 @@ class Choices:
 
     yes: bool = False
     auto_rollback: bool = True
+    take_over: bool = False
 
 
 def drive(
     front: Front, journal: Journal, config: Config, run: Run, choices: Choices, act: Callable[[Runner], Run]
 ) -> Run:
     """Wire a runner for this run, let `act` use it, and say afterwards how the cluster stands when it raises."""
+    from upgrade_guard.cli.ground import Ground
     from upgrade_guard.engine.clock import SystemClock
     from upgrade_guard.engine.interruption import Interruption
     from upgrade_guard.engine.runner import Runner
@@ -145,6 +147,7 @@ def drive(
 
     site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock)
     sites.append(site)
+    ground = Ground(site, journal, run, operator())
     runner = Runner(
         journal,
         workflow_of(run, site, approve),
@@ -152,10 +155,11 @@ def drive(
         clock,
         interruption,
         transcript.attribution,
+        ground.before_change,
         auto_rollback=choices.auto_rollback,
     )
     try:
-        with interruption.install(), progress:
+        with interruption.install(), progress, ground.held(front, take_over=choices.take_over):
             return act(runner)
     except GuardError:
         run = identified(journal, config, run.id)

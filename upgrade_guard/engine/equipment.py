@@ -12,6 +12,7 @@ from upgrade_guard.engine.watcher import OneAtATime
 from upgrade_guard.engine.workflow import Workflow
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.run import Move, Run
+from upgrade_guard.model.step import Facts, Step
 
 if TYPE_CHECKING:
     from upgrade_guard.journal.journal import Journal
@@ -25,6 +26,14 @@ def unattributed(_run_id: str, _step: str, _attempt: int) -> AbstractContextMana
     return nullcontext()
 
 
+# Looks once more before a step that changes a node, on every way: it raises what speaks against it.
+BeforeChange = Callable[[Step, Facts], None]
+
+
+def unwatched(_step: Step, _facts: Facts) -> None:
+    """Nothing speaks against it."""
+
+
 @dataclass(frozen=True)
 class Equipment:
     """The journal to write to, the workflow to ask, the watcher to tell, and time."""
@@ -35,6 +44,7 @@ class Equipment:
     clock: Clock
     interruption: Interruption
     attribution: Attribution
+    before_change: BeforeChange
 
     def move(self, run: Run, move: Move) -> None:
         """Record the move by itself and tell of it."""

@@ -95,6 +95,8 @@ class Passage:
             raise ending.problem
 
     def _start(self, step: Step) -> int:
+        if step.changes_node:
+            self._equipment.before_change(step, self._equipment.journal.facts(self._run.id))
         gatekeeper = self._gatekeeper if step.changes_node else None
         if gatekeeper is not None:
             gatekeeper.admit()

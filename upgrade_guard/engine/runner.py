@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from upgrade_guard.engine import answers
 from upgrade_guard.engine.amending import Amending
-from upgrade_guard.engine.equipment import Attribution, Equipment, unattributed
+from upgrade_guard.engine.equipment import Attribution, BeforeChange, Equipment, unattributed, unwatched
 from upgrade_guard.engine.gate import only_age
 from upgrade_guard.engine.gatekeeper import GateClosed, Gatekeeper
 from upgrade_guard.engine.interruption import Interruption
@@ -47,13 +47,14 @@ class Runner:
         clock: Clock,
         interruption: Interruption,
         attribution: Attribution = unattributed,
+        before_change: BeforeChange = unwatched,
         *,
         auto_rollback: bool = True,
     ) -> None:
         self._journal = journal
         self._workflow = workflow
         self._tell = OneAtATime(watcher)
-        self._equipment = Equipment(journal, workflow, self._tell, clock, interruption, attribution)
+        self._equipment = Equipment(journal, workflow, self._tell, clock, interruption, attribution, before_change)
         self._auto_rollback = auto_rollback
         self._retaken = False
         interruption.listen(lambda reason: self._tell(lambda watcher: watcher.stopping(reason)))
