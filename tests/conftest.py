@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from servers import Sshd
+from servers import S3, Sshd
 
 
 def pytest_configure() -> None:
@@ -27,6 +27,15 @@ def no_terminal_of_the_tester(monkeypatch: pytest.MonkeyPatch) -> None:
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """A real sshd on loopback."""
     server = Sshd(tmp_path_factory.mktemp("sshd"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 server on loopback."""
+    server = S3(tmp_path_factory.mktemp("s3") / "buckets")
     server.start()
     yield server
     server.kill()

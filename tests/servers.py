@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,78 @@ class Sshd:
         assert self.running.stderr is not None
         self.running.stderr.close()
         self.running = None
+
+
+VERSITYGW = "v1.8.0"  # an S3 gateway over a directory: github.com/versity/versitygw
+
+
+def versitygw() -> Path:
+    """The S3 server, built by Go once for this user: some minutes of two processors, and 80 MB in the cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "upgrade-guard-tests"
+    built = cache / f"versitygw-{VERSITYGW}"
+    with one_at_a_time("versitygw"):
+        if not built.exists():
+            if not shutil.which("go"):
+                pytest.fail(
+                    "the S3 server of the tests is built with Go: install it, for example: apt-get install golang"
+                )
+            building = cache / "building"
+            shutil.rmtree(building, ignore_errors=True)
+            building.mkdir(parents=True)
+            subprocess.run(
+                ("go", "install", f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"),
+                check=True,
+                timeout=3600,
+                env={**os.environ, "GOBIN": str(building), "GOFLAGS": "-trimpath"},
+            )
+            (building / "versitygw").rename(built)
+    return built
+
+
+@dataclass
+class S3:
+    """An S3 server of our own on loopback over a directory; buckets are the directories in it."""
+
+    directory: Path
+    port: int = field(default_factory=free_port)
+    access: str = "tests-access-key"
+    secret: str = "tests-secret-key-that-nobody-may-see"
+    running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def bucket(self, name: str = "backups") -> Path:
+        path = self.directory / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        sidecar = self.directory.with_name(f"metadata-of-{self.directory.name}")
+        sidecar.mkdir(exist_ok=True)
+        words = ("--quiet", "--port", f"127.0.0.1:{self.port}", "posix", "--sidecar", str(sidecar), str(self.directory))
+        environment = {"ROOT_ACCESS_KEY": self.access, "ROOT_SECRET_KEY": self.secret, "PATH": os.environ["PATH"]}
+        log = (self.directory.parent / "versitygw.log").open("ab")
+        with log:
+            self.running = subprocess.Popen((str(versitygw()), *words), env=environment, stdout=log, stderr=log)
+        self._await()
+
+    def _await(self) -> None:
+        assert self.running is not None
+        until = time.monotonic() + 120
+        while time.monotonic() < until and self.running.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.02)
+        pytest.fail(f"versitygw does not start: {(self.directory.parent / 'versitygw.log').read_text()}")
+
+    def kill(self) -> None:
+        if self.running is not None:
+            self.running.kill()
+            self.running.wait(timeout=20)
+            self.running = None
 
 
 def _descendants(process: int) -> tuple[int, ...]:

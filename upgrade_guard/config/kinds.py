@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-OFFSITE_SCHEMES = ("file://", "ssh://")
+OFFSITE_SCHEMES = ("file://", "ssh://", "s3://", "gs://", "az://")
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,8 @@ def offsite_url(value: Any) -> str:
     if not given.startswith(OFFSITE_SCHEMES):
         raise ValueError(f"{given!r} is not an off-site target: give one of " + ", ".join(OFFSITE_SCHEMES))
     scheme, rest = given.split("://", 1)
+    if scheme not in ("file", "ssh"):
+        return _bucket_url(given, rest)
     host, slash, below = rest.partition("/")
     if ":" in host.rpartition("@")[0]:
         raise ValueError("an off-site target carries no password: use an ssh key")
@@ -123,6 +125,15 @@ def offsite_url(value: Any) -> str:
         raise ValueError(f"{given!r}: write file:///absolute/path or ssh://user@host/absolute/path")
     if host:
         destination(host)
+    return given
+
+
+def _bucket_url(given: str, rest: str) -> str:
+    profile, _, bucket = rest.partition("/")[0].rpartition("@")
+    if ":" in profile:
+        raise ValueError("an off-site target carries no password: a key belongs into vault.s3_file or the environment")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,62}", bucket):
+        raise ValueError(f"{given!r}: write s3://bucket/prefix or s3://profile@bucket/prefix")
     return given
 
 

@@ -78,11 +78,19 @@ class VaultSettings:
         list_of("URLs: " + ", ".join(OFFSITE_SCHEMES), kinds.offsite_url),
         (),
         "Targets off the control plane; each copy is read back before the gate opens.",
-        sample='["ssh://backup@nas/srv/etcd", "file:///mnt/nfs/etcd"]',
+        sample='["ssh://backup@nas/srv/etcd", "s3://bucket/etcd", "file:///mnt/nfs/etcd"]',
     )
     offsite_required: int = _key(at_least(1), 1, "How many of these copies must have read back equal.")
     recipients: tuple[str, ...] = _key(
         list_of("age public keys", kinds.recipient), (), "Reserved for encryption; must be empty in this version."
+    )
+    s3_file: str = _key(
+        Kind("absolute path", kinds.file),
+        "",
+        "How s3:// targets are reached, as for the AWS tools: aws_access_key_id, aws_secret_access_key, region, "
+        "endpoint_url, ca_bundle, addressing_style; mode 0600.",
+        sample='"/etc/upgrade-guard/s3"',
+        shown="the environment, then ~/.aws",
     )
     separate_storage: tuple[str, ...] = _key(
         list_of("absolute paths", lambda value: str(kinds.path(value))),

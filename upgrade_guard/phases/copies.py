@@ -32,7 +32,12 @@ def target(site: Site, url: str) -> Target:
     """The off-site target that the configuration names."""
     control_dir = own_directory(site.config.state_dir) / "ssh"
     return open_target(
-        url, ssh=site.config.ssh, transcript=site.transcript, control_dir=control_dir, pause=site.clock.pause
+        url,
+        ssh=site.config.ssh,
+        transcript=site.transcript,
+        control_dir=control_dir,
+        pause=site.clock.pause,
+        s3_file=site.config.vault.s3_file,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import posixpath
+import re
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,18 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from upgrade_guard.errors import UsageProblem
 
-FORMS = "file:///path or ssh://[user@]host[:port]/path"
+FORMS = "file:///path, ssh://[user@]host[:port]/path or s3://[profile@]bucket/prefix"
+OBJECT_STORES = ("s3", "gs", "az")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
 Resolve = Callable[[str], frozenset[str]]
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a target URL names. `host` is "" for this machine; `path` is absolute and below /."""
+    """What a target URL names. `host` is "" for this machine; `path` is absolute and below /.
+
+    Of an object store, `host` is the bucket, `path` the prefix (which may be "/" alone) and `user` the profile.
+    """
 
     url: str
     scheme: str
@@ -28,7 +34,7 @@ class Place:
 
 
 def parse_place(url: str) -> Place:
-    """Read a target URL. Raises UsageProblem for anything but a plain `file:` or `ssh:` URL."""
+    """Read a target URL. Raises UsageProblem for anything but a plain URL of a known scheme."""
     if any(not letter.isprintable() or letter.isspace() for letter in url):
         raise _wrong(url, "it contains spaces or control characters; write them as %20")
     try:
@@ -36,13 +42,15 @@ def parse_place(url: str) -> Place:
         port = parts.port
     except ValueError as error:
         raise _wrong(url, str(error)) from error
-    if parts.scheme not in ("file", "ssh"):
+    if parts.scheme not in ("file", "ssh", *OBJECT_STORES):
         raise _wrong(url, f"{parts.scheme or 'no scheme'} is not known")
     if parts.password is not None:
         raise _wrong(_without_password(parts), "a password does not belong there; use a key")
     if parts.query or parts.fragment:
         raise _wrong(url, "it has a ? or # part")
     path = unquote(parts.path)
+    if parts.scheme in OBJECT_STORES:
+        return _object_place(url, parts, path)
     if not path.startswith("/") or posixpath.normpath(path) == "/" or ".." in path.split("/") or not path.isprintable():
         raise _wrong(url, "it needs an absolute path below /, without ..")
     host = parts.hostname or ""
@@ -52,6 +60,17 @@ def parse_place(url: str) -> Place:
         raise _wrong(url, "it names no host")
     normal = "/" + posixpath.normpath(path).lstrip("/")
     return Place(url, parts.scheme, "" if parts.scheme == "file" else host, parts.username or "", port, normal)
+
+
+def _object_place(url: str, parts: SplitResult, path: str) -> Place:
+    bucket, profile = parts.netloc.rpartition("@")[2], parts.username or ""
+    if not _BUCKET.fullmatch(bucket):
+        raise _wrong(url, "it names no bucket; an endpoint does not belong into the URL but into the settings")
+    if profile and parts.scheme != "s3":
+        raise _wrong(url, "only s3: has profiles")
+    if ".." in path.split("/") or not path.isprintable():
+        raise _wrong(url, "its prefix must not contain ..")
+    return Place(url, parts.scheme, bucket, profile, None, posixpath.normpath("/" + path.lstrip("/")))
 
 
 def addresses_of(name: str) -> frozenset[str]:

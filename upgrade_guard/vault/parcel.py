@@ -9,6 +9,8 @@ from pathlib import Path
 from upgrade_guard.vault.bundle import MANIFEST, Bundle
 from upgrade_guard.vault.manifest import FileEntry
 
+PUBLISHERS = frozenset({MANIFEST})  # the files without which a directory is no copy
+
 
 @dataclass(frozen=True)
 class Parcel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.hosts.base import Transcript
 from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.ssh import SshHost
-from upgrade_guard.vault.addresses import Place, parse_place
+from upgrade_guard.vault.addresses import OBJECT_STORES, Place, parse_place
 from upgrade_guard.vault.bundle import MANIFEST, Bundle, Vault, checked_name
 from upgrade_guard.vault.fetching import check_files, fetched
 from upgrade_guard.vault.manifest import BundleManifest, FileEntry, manifest_from_text
@@ -181,11 +182,13 @@ def open_target(
     transcript: Transcript,
     control_dir: Path | None = None,
     pause: Pause = time.sleep,
+    s3_file: str = "",
 ) -> Target:
-    """The target that a URL names: `file:///path` or `ssh://[user@]host[:port]/path`. Raises UsageProblem.
+    """The target that a URL names: a directory here or over ssh, or a bucket. Raises UsageProblem.
 
     Without a user in the URL, OpenSSH chooses one: `[ssh] user` of the configuration is for nodes. With `control_dir`
-    one connection is shared by all commands. `pause` waits between two attempts after a lost connection.
+    one connection is shared by all commands. `pause` waits between two attempts after a lost connection,
+    `s3_file` holds what is needed to reach `s3://` targets.
     """
     from upgrade_guard.vault.medium_file import FileMedium
     from upgrade_guard.vault.medium_ssh import SshMedium
@@ -193,6 +196,14 @@ def open_target(
     place = parse_place(url)
     if place.scheme == "file":
         return Target(FileMedium(place))
+    if place.scheme in OBJECT_STORES:
+        from upgrade_guard.vault.medium_objects import ObjectMedium
+        from upgrade_guard.vault.object_settings import S3Settings, s3_settings
+
+        settings = S3Settings("its own environment")
+        if place.scheme == "s3":
+            settings = s3_settings(place.user, s3_file, os.environ)
+        return Target(ObjectMedium(place, settings, pause=pause))
     host = SshHost(
         place.host,
         _destination(place),

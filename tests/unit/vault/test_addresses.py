@@ -25,6 +25,9 @@ def test_urls_that_can_be_targets() -> None:
     assert (place.user, place.host, place.port, place.path) == ("backup", "nas", 2222, "/srv/etcd")
     assert parse_place("ssh://[2001:db8::5]/srv").host == "2001:db8::5"
     assert parse_place("ssh://nas/srv").user == ""
+    place = parse_place("s3://minio@bucket.one/etcd//prod/")
+    assert (place.scheme, place.user, place.host, place.path) == ("s3", "minio", "bucket.one", "/etcd/prod")
+    assert parse_place("s3://bucket").path == parse_place("gs://bucket/").path == "/"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +37,13 @@ def test_urls_that_can_be_targets() -> None:
         "/mnt/nfs",
         "nas:/srv",
         "http://nas/srv",
-        "s3://bucket/prefix",
+        "s3://",
+        "s3:///prefix",
+        "s3://bucket:9000/prefix",
+        "s3://Bucket_/../x",
+        "s3://bucket/a/../../b",
+        "s3://bucket/%0a",
+        "gs://profile@bucket/x",
         "file://nas/srv",
         "file:///",
         "file:relative",

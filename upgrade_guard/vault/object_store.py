@@ -1,0 +1,139 @@
+"""Opening an object store, and what its library's errors mean for an operator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed, UsageProblem
+from upgrade_guard.vault.addresses import Place
+from upgrade_guard.vault.object_settings import S3Settings
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+# A request may carry one piece over a slow line; a dead connection is noticed by the pause between two reads.
+_CLIENT = {"connect_timeout": "10s", "read_timeout": "5m", "timeout": "1h"}
+_REFUSALS = frozenset(
+    "AccessDenied ExpiredToken InvalidAccessKeyId InvalidToken SignatureDoesNotMatch XAdminUserNotFound".split()  # noqa: SIM905
+)
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_STATUS = re.compile(r"status code: (\d{3})\b")
+
+
+def open_store(place: Place, settings: S3Settings) -> ObjectStore:
+    """The store below a place's prefix. Nothing is asked of it yet. Raises UsageProblem."""
+    from obstore import store  # late: it is large
+
+    client: dict[str, Any] = dict(_CLIENT)
+    retry: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
+    prefix = place.path.strip("/") or None
+    try:
+        if place.scheme == "gs":
+            return store.GCSStore(place.host, prefix=prefix, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+        if place.scheme == "az":
+            return store.AzureStore(place.host, prefix=prefix, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+        config: dict[str, Any] = {"virtual_hosted_style_request": settings.virtual_hosted}
+        if settings.region:
+            config["region"] = settings.region
+        if settings.endpoint_url:
+            config["endpoint"] = settings.endpoint_url
+            client["allow_http"] = settings.endpoint_url.startswith("http://")
+        if settings.ca_bundle:
+            client["root_certificate"] = Path(settings.ca_bundle).expanduser().read_bytes()
+        provider = (lambda: _credentials(settings)) if settings.access_key_id else None
+        return store.S3Store(
+            place.host,
+            prefix=prefix,
+            config=config,  # type: ignore[arg-type]
+            client_options=client,  # type: ignore[arg-type]
+            retry_config=retry,  # type: ignore[arg-type]
+            credential_provider=provider,  # type: ignore[arg-type]
+        )
+    except OSError as error:
+        raise UsageProblem(
+            f"the certificates for {place.url} cannot be read: {error}", hint="Correct ca_bundle (or AWS_CA_BUNDLE)."
+        ) from error
+    except Exception as error:  # whatever the library finds wrong with its settings
+        raise UsageProblem(
+            f"{place.url} cannot be opened with these settings: {_first_line(error)}",
+            hint="See docs/how-to/off-site-targets.md for what an object store needs.",
+        ) from error
+
+
+def _credentials(settings: S3Settings) -> dict[str, Any]:
+    return {
+        "access_key_id": settings.access_key_id,
+        "secret_access_key": settings.secret_access_key.reveal(),
+        "token": settings.session_token.reveal() or None,
+        "expires_at": None,
+    }
+
+
+@contextmanager
+def objects(doing: str, place: Place, settings: S3Settings) -> Iterator[None]:
+    """Turn what the library says into an error with a cure. Its own texts are not shown: they quote requests."""
+    from obstore.exceptions import BaseError  # late: it is large
+
+    try:
+        yield
+    except GuardError:
+        raise
+    except (BaseError, FileNotFoundError, ValueError) as error:
+        raise _problem(doing, place, settings, error) from error
+
+
+def _problem(doing: str, place: Place, settings: S3Settings, error: Exception) -> GuardError:
+    from obstore import exceptions
+
+    text = str(error)
+    code = match[1] if (match := _CODE.search(text)) else ""
+    where = settings.endpoint_url or {"s3": "AWS", "gs": "Google", "az": "Azure"}[place.scheme]
+    if code == "NoSuchBucket":
+        return StepFailed(
+            f"{doing} failed: there is no bucket {place.host} at {where}",
+            hint="Create it, or correct the target: upgrade-guard config show",
+        )
+    if isinstance(error, FileNotFoundError):
+        return StepFailed(f"{doing} failed: it is not there (any more)", hint="See what there is with your S3 client.")
+    denied = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
+    if code == "RequestTimeTooSkewed":
+        return StepFailed(f"{doing} failed: {where} has another time than this machine", hint="timedatectl status")
+    if denied or code in _REFUSALS or "169.254.169.254" in text:
+        return StepFailed(
+            f"{doing} failed: {where} refused the credentials{f' ({code})' if code else ''}",
+            hint=f"Check key, secret and the rights on bucket {place.host}; credentials came from {settings.source}",
+        )
+    status = int(match[1]) if (match := _STATUS.search(text)) else 0
+    if not code or status >= 500 or code == "NoSuchUpload":
+        why = f"{code} ({status})" if code else _reason(text, status)
+        return HostUnreachable(
+            f"{doing} failed: {where} cannot be reached, or broke off: {why}",
+            hint="Check endpoint, network and certificate (endpoint_url, ca_bundle), then go on: upgrade-guard resume",
+        )
+    return StepFailed(f"{doing} failed: {where} answered {code}", hint="See what the object store's own log says.")
+
+
+def _reason(text: str, status: int) -> str:
+    """The words of the system or of the TLS library within the library's long text; no address, no key."""
+    for pattern in (
+        r"invalid peer certificate: \w+",
+        r"received corrupt message of type \w+",  # no TLS is spoken there
+        r"(?i)connection (?:refused|reset|closed|aborted)[\w ]*",
+        r"(?i)failed to lookup address information",
+        r"(?i)(?:operation|request|connection) timed out",
+        r"(?i)no route to host",
+        r"(?i)network is unreachable",
+        r"(?i)broken pipe",
+    ):
+        if match := re.search(pattern, text):
+            return match[0]
+    return f"HTTP status {status}" if status else "no answer"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
