@@ -38,6 +38,8 @@ KEPT_TO = {
     "transitions": {"engine/machine.py"},
     "questionary": {"ui/prompts.py"},
     "prompt_toolkit": {"ui/prompts.py"},
+    "jinja2": {"ui/report.py"},
+    "markupsafe": {"ui/report.py"},
     "typer": {"cli/"},
     "sqlalchemy": {"journal/", "migrations/"},
     "alembic": {"journal/", "migrations/"},

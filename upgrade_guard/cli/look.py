@@ -193,19 +193,12 @@ def show(
     run: Annotated[str | None, typer.Argument(help="The run's id, or its beginning. [default: the newest]")] = None,
 ) -> None:
     """Tell one attempt: moves, steps, commands and evidence, in the order of time."""
-    from upgrade_guard.cli.standing import story_of
+    from upgrade_guard.cli.standing import story_to_tell
 
     front = Front.of(context)
     config = front.settings().config
     with wiring.reading(config) as journal:
-        newest = journal.runs(limit=1) if journal is not None else ()
-        if journal is None or not newest:
-            raise UsageProblem(
-                f"there are no runs in {config.state_dir}; is that the right state directory?",
-                hint="upgrade-guard config show",
-            )
-        story = story_of(journal, journal.run(run) if run else newest[0])
-        nodes = journal.nodes(story.run.id)
+        story = story_to_tell(config, journal, run)
 
     def shown() -> object:
         from upgrade_guard.ui import tables
@@ -217,7 +210,7 @@ def show(
         "host": story.run.host,
         "tool_version": story.run.tool_version,
         "settings": story.run.settings,
-        "nodes": nodes,
+        "nodes": story.nodes,
         "transitions": story.transitions,
         "steps": story.steps,
         "commands": story.commands,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from upgrade_guard.cli import wiring
 from upgrade_guard.engine.gate import closed_because
+from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.run import Outcome, Run, SnapshotRecord, State, StepRow
@@ -84,6 +85,19 @@ def story_of(journal: Journal, run: Run) -> Story:
         journal.proofs(run.id),
         journal.copies(run.id),
         journal.edited(run.id),
+        journal.nodes(run.id),
+        journal.head(),
+    )
+
+
+def story_to_tell(config: Config, journal: Journal | None, run_id: str | None) -> Story:
+    """The story of the run that is named, or of the newest upgrade or restore. Raises UsageProblem."""
+    if journal is not None and run_id:
+        return story_of(journal, journal.run(run_id))
+    if journal is not None and (newest := journal.runs(limit=1)):
+        return story_of(journal, newest[0])
+    raise UsageProblem(
+        f"there are no runs in {config.state_dir}; is that the right state directory?", hint="upgrade-guard config show"
     )
 
 

@@ -19,6 +19,7 @@ from upgrade_guard.model.run import (
     CommandRow,
     CopyRecord,
     Kind,
+    NodeRecord,
     Outcome,
     ProofRecord,
     Run,
@@ -40,7 +41,7 @@ _PLUMBING = frozenset({"mkdir", "install", "dd", "mv", "rm", "rmdir", "sync", "c
 
 @dataclass(frozen=True)
 class Story:
-    """Everything that the journal knows of one run."""
+    """Everything that the journal knows of one run. `head` is the digest of the journal's newest row."""
 
     run: Run
     transitions: tuple[Transition, ...]
@@ -51,6 +52,8 @@ class Story:
     proofs: tuple[ProofRecord, ...]
     copies: tuple[CopyRecord, ...]
     edited: tuple[str, ...] = ()
+    nodes: tuple[NodeRecord, ...] = ()
+    head: str = ""
 
 
 def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime) -> RenderableType:
@@ -163,7 +166,7 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
         verdict = "read back equal" if copy.read_back else "does NOT read back equal"
         yield copy.copied_at, "copy", f"{copy.location} {verdict}", "cyan" if copy.read_back else "red"
     for command in story.commands:
-        if verbose or (command.changes and not _is_plumbing(command)):
+        if verbose or (command.changes and not is_plumbing(command)):
             ended = "ran out of time" if command.exit_status is None else f"exit {command.exit_status}"
             text = f"{command.host} $ {shlex.join(command.argv)}: {ended} in {words.duration(command.duration)}"
             yield command.started_at, "command", text, "dim"
@@ -175,7 +178,7 @@ def _chosen(row: StepRow) -> str:
     return f"{path}, because {why}" if row.name.endswith("/path") and path and why else ""
 
 
-def _is_plumbing(command: CommandRow) -> bool:
+def is_plumbing(command: CommandRow) -> bool:
     """Does it only lay our own files? Dozens of them hide the story."""
     return bool(command.argv) and command.argv[0].rpartition("/")[2] in _PLUMBING
 
