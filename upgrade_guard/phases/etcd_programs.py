@@ -6,8 +6,8 @@ the data: so they are taken out of the image beforehand.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import shutil
 from pathlib import Path
 
@@ -57,7 +57,8 @@ def kept_programs(kept: Path, version: str, host: Host) -> LocalEtcdTools:
 
 def fetch_programs(files: Files, tools: EtcdTools, directory: Path) -> LocalEtcdTools:
     """Copy the programs that were extracted on a node to this machine, whole or not at all, executable for us only."""
-    part = directory.with_name(f".{directory.name}.part-{secrets.token_hex(4)}")
+    _remove_remains(directory)
+    part = directory.with_name(f".{directory.name}.part-{os.getpid()}")
     own_directory(part)
     try:
         for path in (tools.etcd, tools.etcdctl, tools.etcdutl):
@@ -71,6 +72,14 @@ def fetch_programs(files: Files, tools: EtcdTools, directory: Path) -> LocalEtcd
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return local_programs(directory)
+
+
+def _remove_remains(directory: Path) -> None:
+    """What fetches left behind that were killed; that of a process which lives is its own."""
+    for part in directory.parent.glob(f".{directory.name}.part-*"):
+        process = part.name.rpartition("-")[2]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def own_directory(path: Path) -> Path:
