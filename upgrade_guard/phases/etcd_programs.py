@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,21 @@ def _remove_remains(directory: Path) -> None:
         process = part.name.rpartition("-")[2]
         if process.isdigit() and not Path(f"/proc/{process}").exists():
             shutil.rmtree(part, ignore_errors=True)
+
+
+def send_programs(files: Files, tools: LocalEtcdTools, directory: str) -> None:
+    """Copy the programs that are kept here to a node, whole or not at all."""
+    parent, _, name = directory.rpartition("/")
+    files.make_dir(parent)
+    for beside in files.list_dir(parent):  # an attempt that was killed left half a set
+        if beside.startswith(f"{name}.part-"):
+            files.remove_own(f"{parent}/{beside}")
+    part = f"{directory}.part-{secrets.token_hex(4)}"
+    files.make_dir(part)
+    for path in (tools.etcd, tools.etcdctl, tools.etcdutl):
+        if path is not None:
+            files.send(path, f"{part}/{path.name}", mode=0o755)
+    files.move(part, directory)
 
 
 def own_directory(path: Path) -> Path:
