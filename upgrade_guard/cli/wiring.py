@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from upgrade_guard import __version__
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
     from upgrade_guard.phases.approval import Approve
     from upgrade_guard.phases.preview import GoingBack
-    from upgrade_guard.phases.restore import ConfirmCluster
     from upgrade_guard.phases.site import Site
     from upgrade_guard.ui.prompts import Prompts
 
@@ -84,8 +84,17 @@ def must_have_offsite(config: Config) -> None:
         )
 
 
-def begin(journal: Journal, config: Config, target: str, kind: Kind = Kind.UPGRADE) -> Run:
-    """A new run on the record. `target`: the version to reach, or the bundle that it is about, or nothing."""
+def begin(
+    journal: Journal,
+    config: Config,
+    target: str,
+    kind: Kind = Kind.UPGRADE,
+    asked: Mapping[str, Any] = MappingProxyType({}),
+) -> Run:
+    """A new run on the record. `target`: the version to reach, or the bundle that it is about, or nothing.
+
+    `asked` is kept with its settings: what this run is to do, where its kind does not say it all.
+    """
     import secrets
     import socket
 
@@ -96,7 +105,7 @@ def begin(journal: Journal, config: Config, target: str, kind: Kind = Kind.UPGRA
         target=target,
         offsite_required=config.vault.offsite_required,
         snapshot_max_age=config.upgrade.snapshot_max_age,
-        settings=freeze(config),
+        settings={**freeze(config), **asked},
         operator=operator(),
         host=socket.gethostname(),
         tool_version=__version__,
@@ -111,7 +120,6 @@ class Choices:
     yes: bool = False
     auto_rollback: bool = True
     take_over: bool = False
-    confirm_cluster: str | None = None
 
 
 def drive(
@@ -119,6 +127,7 @@ def drive(
 ) -> Run:
     """Wire a runner for this run, let `act` use it, and say afterwards how the cluster stands when it raises."""
     from upgrade_guard.cli.ground import Ground
+    from upgrade_guard.engine.answers import in_words_of
     from upgrade_guard.engine.clock import SystemClock
     from upgrade_guard.engine.interruption import Interruption
     from upgrade_guard.engine.runner import Runner
@@ -140,23 +149,19 @@ def drive(
         card,
         clock.monotonic,
         read_again=lambda: identified(journal, config, run.id),
-        going_back=lambda: going_back_text(sites[0], journal, run.id),
+        going_back=(lambda: going_back_text(sites[0], journal, run.id)) if run.kind is Kind.UPGRADE else str,
     )
     asking = prompts(front, aside=progress.paused)
 
     def approve(subject: str, shown: str, step: str) -> ApprovalRecord:
         return asking.approve(subject, shown, step, flag="--yes" if choices.yes else "")
 
-    def confirm(cluster: str, cost: str) -> ApprovalRecord:
-        hint = f"upgrade-guard resume --confirm-cluster {shlex.quote(cluster)}"
-        return asking.confirm_cluster(cluster, cost, given=choices.confirm_cluster, hint=hint)
-
     site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock)
     sites.append(site)
     ground = Ground(site, journal, run, operator())
     runner = Runner(
         journal,
-        workflow_of(run, site, journal, approve, confirm),
+        workflow_of(run, site, approve),
         progress,
         clock,
         interruption,
@@ -167,7 +172,8 @@ def drive(
     try:
         with interruption.install(), progress, ground.held(front, take_over=choices.take_over):
             return act(runner)
-    except GuardError:
+    except GuardError as problem:
+        problem.hint = in_words_of(run.kind, problem.hint)
         run = identified(journal, config, run.id)
         front.answer(run_answer(run))
         front.aftermath = aftermath(run, str(log))
@@ -178,7 +184,7 @@ def drive(
             front.screen.tell(f"The run's log is incomplete: {transcript.log_problem}", style="yellow")
 
 
-def workflow_of(run: Run, site: Site, journal: Journal, approve: Approve, confirm: ConfirmCluster) -> Workflow:
+def workflow_of(run: Run, site: Site, approve: Approve) -> Workflow:
     """What a run of this kind is made of; a process that takes a run up knows no more than its record."""
     match run.kind:
         case Kind.UPGRADE:
@@ -189,14 +195,14 @@ def workflow_of(run: Run, site: Site, journal: Journal, approve: Approve, confir
             from upgrade_guard.phases.backup_workflow import BackupWorkflow
 
             return BackupWorkflow(site)
-        case Kind.RESTORE:
-            from upgrade_guard.cli.restore import published_manifest
-            from upgrade_guard.phases.restore import RestoreWorkflow
-            from upgrade_guard.phases.restore_bundle import wanted
+        case Kind.COPY:
+            from upgrade_guard.phases.copy_workflow import CopyWorkflow
 
-            return RestoreWorkflow(
-                site, wanted(run.target, site.vault.path), lambda bundle: published_manifest(journal, bundle), confirm
-            )
+            return CopyWorkflow(site, run.target, run.settings)
+        case Kind.PRUNE:
+            from upgrade_guard.phases.prune_workflow import PruneWorkflow
+
+            return PruneWorkflow(site, run.settings)
         case _:
             raise NotImplementedError(f"runs of kind {run.kind.value}")
 

@@ -24,9 +24,15 @@ from upgrade_guard.model.step import Phase
 AGAIN = {
     Kind.BACKUP: "upgrade-guard backup create",
     Kind.DRILL: "upgrade-guard backup drill",
+    Kind.COPY: "upgrade-guard backup copy BUNDLE",
     Kind.PRUNE: "upgrade-guard backup prune",
 }
 """What to type to try again, for the kinds that leave nothing half-way."""
+
+
+def in_words_of(kind: Kind, hint: str) -> str:
+    """The hint of a step, which does not know in what kind of run it is."""
+    return hint.replace("upgrade-guard resume", AGAIN.get(kind, "upgrade-guard resume"))
 
 
 def choices(kind: Kind, state: State) -> str:
@@ -34,9 +40,9 @@ def choices(kind: Kind, state: State) -> str:
     if kind not in OF_THE_CLUSTER:
         return f"Type `{AGAIN[kind]}` to try again."
     if state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
-        return f"Type `upgrade-guard resume` to go on with the {_way_back(kind)}."
+        return "Type `upgrade-guard resume` to go on with the rollback."
     back = []
-    if kind is Kind.UPGRADE and Event.ROLLBACK_BEGUN in allowed(kind, state):
+    if Event.ROLLBACK_BEGUN in allowed(kind, state):
         back.append("`upgrade-guard rollback` to take everything back")
     if Event.RUN_ABORTED in allowed(kind, state):
         back.append("`upgrade-guard abort` to close the run while the control plane is untouched")
@@ -124,8 +130,6 @@ def cannot_abort(run: Run, *, touched: bool) -> Refused:
     """Only a rollback leads back."""
     if run.state in FINAL:
         return Refused(f"Run {run.id} has ended: {run.state.value}.", hint="Type `upgrade-guard history`.")
-    if run.kind is Kind.RESTORE:
-        return Refused(f"Restore {run.id} has begun to change the cluster.", hint=choices(run.kind, run.state))
     why = "the control plane has begun to change" if touched else f"the run is {run.state.value}"
     return Refused(
         f"Run {run.id} cannot be closed as it is: {why}.", hint="Type `upgrade-guard rollback` to take everything back."
@@ -134,11 +138,6 @@ def cannot_abort(run: Run, *, touched: bool) -> Refused:
 
 def cannot_roll_back(run: Run) -> Refused:
     """Nothing is there to take back, or it is over."""
-    if run.kind is Kind.RESTORE and run.state not in FINAL:
-        return Refused(
-            f"Run {run.id} is a restore, which is itself the way back: there is no other.",
-            hint=choices(run.kind, run.state),
-        )
     if run.state in FINAL:
         return Refused(f"Run {run.id} has ended: {run.state.value}.", hint="Type `upgrade-guard history`.")
     return Refused(
@@ -156,14 +155,10 @@ def rolled_back(run: Run, reasons: tuple[str, ...]) -> RolledBack:
     )
 
 
-def rollback_failed(run: Run, problems: tuple[StepProblem, ...], reasons: tuple[str, ...]) -> RollbackFailed:
+def rollback_failed(problems: tuple[StepProblem, ...], reasons: tuple[str, ...]) -> RollbackFailed:
     """The way back is blocked; it can be resumed."""
     return RollbackFailed(
-        f"The {_way_back(run.kind)} failed: {problems[0].problem.message}",
-        hint=choices(run.kind, State.ROLLBACK_FAILED),
+        f"The rollback failed: {problems[0].problem.message}",
+        hint=choices(Kind.UPGRADE, State.ROLLBACK_FAILED),
         reasons=tuple(dict.fromkeys((*reasons_of(problems), *reasons))),
     )
-
-
-def _way_back(kind: Kind) -> str:
-    return "restore" if kind is Kind.RESTORE else "rollback"

@@ -89,6 +89,11 @@ _RESTORE: tuple[Way, ...] = (
     Way(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
     Way(Event.RUN_ABORTED, (State.STARTED, State.INSPECTED), State.ABORTED),
 )
+_COPY: tuple[Way, ...] = (
+    Way(Event.COPIES_READ_BACK, (State.STARTED,), State.COMPLETED),
+    Way(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
+    Way(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
+)
 _PRUNE: tuple[Way, ...] = (
     Way(Event.VAULT_PRUNED, (State.STARTED,), State.COMPLETED),
     Way(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
@@ -99,6 +104,7 @@ TABLES: dict[Kind, tuple[Way, ...]] = {
     Kind.BACKUP: _BACKUP,
     Kind.DRILL: _DRILL,
     Kind.RESTORE: _RESTORE,
+    Kind.COPY: _COPY,
     Kind.PRUNE: _PRUNE,
 }
 FINAL: frozenset[State] = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})

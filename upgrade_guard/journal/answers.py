@@ -13,6 +13,7 @@ from upgrade_guard.journal.export import exported
 from upgrade_guard.journal.problems import no_such_run
 from upgrade_guard.journal.rows import Rows
 from upgrade_guard.model.audit import Audit
+from upgrade_guard.model.recorded import Recorded
 from upgrade_guard.model.run import (
     OF_THE_CLUSTER,
     ApprovalRecord,
@@ -114,6 +115,11 @@ class Answers:
         """Copies."""
         with self._rows() as rows:
             return history.copies(rows, run_id)
+
+    def recorded(self) -> tuple[Recorded, ...]:
+        """Every bundle that was ever published, of all runs, with what is on record of it."""
+        with self._rows() as rows:
+            return history.recorded(rows)
 
     def nodes(self, run_id: str) -> tuple[NodeRecord, ...]:
         """Nodes as inspected."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 from upgrade_guard.journal.rows import Row, Rows
 from upgrade_guard.journal.text import instant, instant_text
+from upgrade_guard.journal.values import (
+    copy_of,
+    known,
+    mapping,
+    proof_of,
+    run_of,
+    snapshot_of,
+    step_of,
+)
+from upgrade_guard.model.recorded import Recorded
 from upgrade_guard.model.run import (
     ApprovalRecord,
     CommandRow,
@@ -27,26 +36,20 @@ from upgrade_guard.model.run import (
 )
 from upgrade_guard.model.step import Facts
 
-Stored = TypeVar("Stored", bound=Enum)
-
-
-class StrangeValueError(Exception):
-    """A stored value that this version does not know."""
-
 
 def run_named(rows: Rows, prefix: str) -> tuple[Run, ...]:
     """The run of exactly that id, else up to two whose ids begin so."""
-    exact = tuple(_run(row) for row in rows.select("SELECT * FROM runs WHERE id = :id", {"id": prefix}))
+    exact = tuple(run_of(row) for row in rows.select("SELECT * FROM runs WHERE id = :id", {"id": prefix}))
     if exact or not prefix:
         return exact
     sql = "SELECT * FROM runs WHERE id >= :low AND id < :high ORDER BY id LIMIT 2"
-    return tuple(_run(row) for row in rows.select(sql, {"low": prefix, "high": prefix + "\U0010ffff"}))
+    return tuple(run_of(row) for row in rows.select(sql, {"low": prefix, "high": prefix + "\U0010ffff"}))
 
 
 def state(rows: Rows, run_id: str) -> State | None:
     """What a run has reached, None when there is no such run."""
     for row in rows.select("SELECT state FROM runs WHERE id = :id", {"id": run_id}):
-        return _known(State, row["state"])
+        return known(State, row["state"])
     return None
 
 
@@ -55,7 +58,7 @@ def open_run(rows: Rows, kinds: Collection[Kind]) -> Run | None:
     of_kind, parameters = _of_kinds(kinds)
     sql = f"SELECT * FROM runs WHERE finished_at IS NULL AND {of_kind} ORDER BY seq DESC LIMIT 1"  # noqa: S608
     for row in rows.select(sql, parameters):
-        return _run(row)
+        return run_of(row)
     return None
 
 
@@ -83,14 +86,14 @@ def runs(
     sql = f"SELECT * FROM runs WHERE {where} ORDER BY seq DESC"  # noqa: S608 (the texts above)
     if limit is not None:
         sql, parameters["limit"] = f"{sql} LIMIT :limit", limit
-    return tuple(_run(row) for row in rows.select(sql, parameters))
+    return tuple(run_of(row) for row in rows.select(sql, parameters))
 
 
 def latest(rows: Rows, run_id: str, step_name: str) -> StepRow | None:
     """The newest row of a step."""
     sql = "SELECT * FROM steps WHERE run_id = :run_id AND name = :name ORDER BY seq DESC LIMIT 1"
     for row in rows.select(sql, {"run_id": run_id, "name": step_name}):
-        return _step(row)
+        return step_of(row)
     return None
 
 
@@ -106,7 +109,7 @@ def facts(rows: Rows, run_id: str) -> Facts:
         results={
             row["name"]: json.loads(row["result"])
             for row in newest
-            if _known(Outcome, row["outcome"]) is Outcome.SUCCEEDED
+            if known(Outcome, row["outcome"]) is Outcome.SUCCEEDED
         },
         started=frozenset(row["name"] for row in newest),
     )
@@ -118,9 +121,9 @@ def transitions(rows: Rows, run_id: str) -> tuple[Transition, ...]:
         Transition(
             seq=row["seq"],
             run_id=row["run_id"],
-            event=_known(Event, row["event"]),
-            from_state=_known(State, row["from_state"]),
-            to_state=_known(State, row["to_state"]),
+            event=known(Event, row["event"]),
+            from_state=known(State, row["from_state"]),
+            to_state=known(State, row["to_state"]),
             at=instant(row["at"]),
             reasons=tuple(json.loads(row["reasons"])),
         )
@@ -130,7 +133,7 @@ def transitions(rows: Rows, run_id: str) -> tuple[Transition, ...]:
 
 def steps(rows: Rows, run_id: str) -> tuple[StepRow, ...]:
     """Oldest first."""
-    return tuple(_step(row) for row in _of_run(rows, "steps", run_id))
+    return tuple(step_of(row) for row in _of_run(rows, "steps", run_id))
 
 
 def commands(rows: Rows, run_id: str) -> tuple[CommandRow, ...]:
@@ -172,7 +175,7 @@ def nodes(rows: Rows, run_id: str) -> tuple[NodeRecord, ...]:
             role=row["role"],
             address=row["address"],
             kubelet_version=row["kubelet_version"],
-            packages=_mapping(row["packages"]),
+            packages=mapping(row["packages"]),
         )
         for row in _of_run(rows, "nodes", run_id)
     )
@@ -180,51 +183,33 @@ def nodes(rows: Rows, run_id: str) -> tuple[NodeRecord, ...]:
 
 def snapshots(rows: Rows, run_id: str) -> tuple[SnapshotRecord, ...]:
     """Oldest first."""
-    return tuple(
-        SnapshotRecord(
-            bundle=row["bundle"],
-            path=row["path"],
-            snapshot_sha256=row["snapshot_sha256"],
-            manifest_sha256=row["manifest_sha256"],
-            size=row["size"],
-            revision=row["revision"],
-            cluster_id=row["cluster_id"],
-            taken_at=instant(row["taken_at"]),
-        )
-        for row in _of_run(rows, "snapshots", run_id)
-    )
+    return tuple(snapshot_of(row) for row in _of_run(rows, "snapshots", run_id))
 
 
 def proofs(rows: Rows, run_id: str) -> tuple[ProofRecord, ...]:
     """Oldest first."""
-    return tuple(
-        ProofRecord(
-            bundle=row["bundle"],
-            snapshot_sha256=row["snapshot_sha256"],
-            ok=bool(row["ok"]),
-            revision=row["revision"],
-            hashkv=row["hashkv"],
-            restore_seconds=row["restore_seconds"],
-            proven_at=instant(row["proven_at"]),
-            levels=_mapping(row["levels"]),
-        )
-        for row in _of_run(rows, "proofs", run_id)
-    )
+    return tuple(proof_of(row) for row in _of_run(rows, "proofs", run_id))
 
 
 def copies(rows: Rows, run_id: str) -> tuple[CopyRecord, ...]:
     """Oldest first."""
+    return tuple(copy_of(row) for row in _of_run(rows, "copies", run_id))
+
+
+def recorded(rows: Rows) -> tuple[Recorded, ...]:
+    """Every bundle that was ever published, oldest first, with its newest proof and its newest copies."""
+    newest_proof = {row["bundle"]: proof_of(row) for row in rows.select("SELECT * FROM proofs ORDER BY seq")}
+    newest_copies: dict[str, dict[str, CopyRecord]] = {}
+    for row in rows.select("SELECT * FROM copies ORDER BY seq"):
+        newest_copies.setdefault(row["bundle"], {})[row["target"]] = copy_of(row)
     return tuple(
-        CopyRecord(
-            bundle=row["bundle"],
-            target=row["target"],
-            location=row["location"],
-            sha256=row["sha256"],
-            read_back=bool(row["read_back"]),
-            off_control_plane=bool(row["off_control_plane"]),
-            copied_at=instant(row["copied_at"]),
+        Recorded(
+            run_id=row["run_id"],
+            snapshot=snapshot_of(row),
+            proof=newest_proof.get(row["bundle"]),
+            copies=tuple(newest_copies.get(row["bundle"], {}).values()),
         )
-        for row in _of_run(rows, "copies", run_id)
+        for row in rows.select("SELECT * FROM snapshots ORDER BY seq")
     )
 
 
@@ -238,52 +223,3 @@ def _of_kinds(kinds: Collection[Kind]) -> tuple[str, dict[str, Any]]:
 def _of_run(rows: Rows, table: str, run_id: str) -> list[Row]:
     # The table's name is one of the constants above.
     return list(rows.select(f"SELECT * FROM {table} WHERE run_id = :run_id ORDER BY seq", {"run_id": run_id}))  # noqa: S608
-
-
-def _run(row: Row) -> Run:
-    return Run(
-        id=row["id"],
-        cluster=row["cluster"],
-        from_version=row["from_version"],
-        target=row["target"],
-        state=_known(State, row["state"]),
-        outcome=row["outcome"],
-        started_at=instant(row["started_at"]),
-        finished_at=None if row["finished_at"] is None else instant(row["finished_at"]),
-        offsite_required=row["offsite_required"],
-        snapshot_max_age=row["snapshot_max_age"],
-        settings=_mapping(row["settings"]),
-        operator=row["operator"],
-        host=row["host"],
-        tool_version=row["tool_version"],
-        kind=Kind.UPGRADE if row["kind"] is None else _known(Kind, row["kind"]),
-    )
-
-
-def _step(row: Row) -> StepRow:
-    return StepRow(
-        seq=row["seq"],
-        run_id=row["run_id"],
-        name=row["name"],
-        lane=row["lane"],
-        attempt=row["attempt"],
-        state=_known(State, row["state"]),
-        outcome=_known(Outcome, row["outcome"]),
-        changes_node=bool(row["changes_node"]),
-        at=instant(row["at"]),
-        result=_mapping(row["result"]),
-        detail=row["detail"],
-    )
-
-
-def _mapping(text: str) -> Mapping[str, Any]:
-    value: Mapping[str, Any] = json.loads(text)
-    return value
-
-
-def _known(kind: type[Stored], value: str) -> Stored:
-    try:
-        return kind(value)
-    except ValueError as error:
-        what = kind.__name__.lower()
-        raise StrangeValueError(f"the {what} {value!r} is unknown to this one") from error

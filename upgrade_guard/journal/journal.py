@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from upgrade_guard.errors import JournalProblem
-from upgrade_guard.journal import history
 from upgrade_guard.journal.answers import Answers
 from upgrade_guard.journal.problems import cured, newer, unwritable
 from upgrade_guard.journal.rows import ReadOnlyRows, Rows
+from upgrade_guard.journal.values import StrangeValueError
 from upgrade_guard.journal.versions import Age, age
 from upgrade_guard.model.run import (
     ApprovalRecord,
@@ -221,7 +221,7 @@ class Journal(Answers):
                     yield self._looker
             except sqlite3.Error as error:
                 raise cured(error, self._path) from error
-            except history.StrangeValueError as error:
+            except StrangeValueError as error:
                 raise newer(self._path, str(error)) from error
 
     @contextmanager

@@ -13,11 +13,11 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from upgrade_guard.journal.appending import ConnectionRows
-from upgrade_guard.journal.history import StrangeValueError
 from upgrade_guard.journal.place import private_directory, private_file, refuse_network_file_system
 from upgrade_guard.journal.problems import cured, newer
 from upgrade_guard.journal.transaction import Transaction
 from upgrade_guard.journal.triggers import TRIGGERS, missing_or_changed
+from upgrade_guard.journal.values import StrangeValueError
 from upgrade_guard.journal.versions import Age, age, age_of_file, copy_aside, migrate
 
 

@@ -16,6 +16,7 @@ class Kind(Enum):
     BACKUP = "backup"
     DRILL = "drill"
     RESTORE = "restore"
+    COPY = "copy"
     PRUNE = "prune"
 
 

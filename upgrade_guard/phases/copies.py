@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from upgrade_guard.errors import EvidenceLost, GuardError, Refused
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.run import CopyRecord, Event
@@ -17,11 +19,24 @@ from upgrade_guard.vault.targets import Target, open_target
 def copies(site: Site, cluster: Cluster) -> Phase:
     """From verified to copied: as many equal copies as are required, one of them off the control plane."""
     urls = site.config.vault.offsite
+    may_fail = len(urls) > site.config.vault.offsite_required
+
+    def one(number: int, url: str) -> Step:
+        return copy(
+            site,
+            number,
+            url,
+            bundle=lambda facts: bundle_of(site, facts),
+            off_site=lambda: off_control_plane(site, cluster, url),
+            must_be_off_site=True,
+            may_fail=may_fail,
+        )
+
     return Phase(
         "copy",
         "Off-site copies",
         steps=(
-            *(copy(site, cluster, number, url) for number, url in enumerate(urls, start=1)),
+            *(one(number, url) for number, url in enumerate(urls, start=1)),
             enough(site),
         ),
         event=Event.COPIES_READ_BACK,
@@ -53,27 +68,36 @@ def off_control_plane(site: Site, cluster: Cluster, url: str) -> tuple[bool, str
     )
 
 
-def copy(site: Site, cluster: Cluster, number: int, url: str) -> Step:
+def copy(
+    site: Site,
+    number: int,
+    url: str,
+    *,
+    bundle: Callable[[Facts], Bundle],
+    off_site: Callable[[], tuple[bool, str]],
+    must_be_off_site: bool,
+    may_fail: bool,
+) -> Step:
     """One copy, read back in full. It is looked at again on every resume.
 
-    A target beyond the required number may fail: the run goes on with the others and says so.
+    A target beyond the required number may fail: the run goes on with the others and says so. `off_site` answers
+    whether a copy there survives the loss of the control planes, with the reason.
     """
-    may_fail = len(site.config.vault.offsite) > site.config.vault.offsite_required
     failed: list[str] = []
 
-    def seen(bundle: Bundle) -> Seen:
-        problems = target(site, url).read_back(bundle)
+    def seen(whole: Bundle) -> Seen:
+        problems = target(site, url).read_back(whole)
         if problems:
             return NotDone(f"{url}: {problems[0]}")
-        off, why = off_control_plane(site, cluster, url)
+        off, why = off_site()
         return Done(
             {"target": url, "read_back": True, "off_control_plane": off, "why": why},
             records=(
                 CopyRecord(
-                    bundle=bundle.name,
+                    bundle=whole.name,
                     target=url,
-                    location=f"{url.rstrip('/')}/{bundle.name}",
-                    sha256=bundle.snapshot_sha256,
+                    location=f"{url.rstrip('/')}/{whole.name}",
+                    sha256=whole.snapshot_sha256,
                     read_back=True,
                     off_control_plane=off,
                     copied_at=site.clock.now(),
@@ -84,23 +108,23 @@ def copy(site: Site, cluster: Cluster, number: int, url: str) -> Step:
     def probe(facts: Facts) -> Seen:
         if failed:
             return Done({"target": url, "read_back": False, "off_control_plane": False, "why": failed[-1]})
-        bundle = bundle_of(site, facts)
+        whole = bundle(facts)
         try:
-            return seen(bundle)
+            return seen(whole)
         except GuardError as problem:  # what cannot be read is copied again, and that says whether it may fail
             return NotDone(f"{url}: {problem.message}")
 
     def act(facts: Facts) -> None:
-        bundle = bundle_of(site, facts)
+        whole = bundle(facts)
         progress = lambda text: site.transcript.output("here", f"copy: {text}\n")  # noqa: E731 - one expression
         try:
-            off, why = off_control_plane(site, cluster, url)
-            if not off and not may_fail:
+            off, why = off_site()
+            if not off and must_be_off_site and not may_fail:
                 raise Refused(
                     f"{url} is not off-site: {why}", hint="name a target elsewhere: vault.offsite or --offsite URL"
                 )
-            target(site, url).copy(bundle, progress)
-            after = seen(bundle)
+            target(site, url).copy(whole, progress)
+            after = seen(whole)
             if isinstance(after, NotDone):
                 raise EvidenceLost(
                     f"the copy does not read back equal: {after.why}", hint="try again: upgrade-guard resume"

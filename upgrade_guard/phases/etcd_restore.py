@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from upgrade_guard.errors import CommandFailed, StepFailed
@@ -17,9 +16,6 @@ from upgrade_guard.phases.snapshot import bundle_of
 
 BUMP = 1_000_000_000
 """What etcd's documentation adds to the revision: a week at 1500 writes a second (etcd.io, recovery)."""
-
-WRITES_A_SECOND = 1500
-"""The most that etcd's documentation reckons with when it recommends BUMP."""
 
 SETTLED = "rollback/restore-settings"
 
@@ -44,25 +40,12 @@ class Places:
     snapshot: str
 
 
-def bump_beyond(age: float, revision: int, highest: int) -> int:
-    """What to add to a snapshot's revision so that nobody has seen a higher one, also after earlier restores.
-
-    `age` of the snapshot in seconds, `highest` is the highest revision of this cluster that is known of.
-    """
-    return BUMP + WRITES_A_SECOND * max(0, round(age)) + max(0, highest - revision)
-
-
-def usual_bump(_: Facts) -> int:
-    """For a snapshot that is as young as a run."""
-    return BUMP
-
-
-def restore(site: Site, cluster: Cluster, run_id: str, bump: Callable[[Facts], int] = usual_bump) -> tuple[Phase, ...]:
+def restore(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
     """Settings first, then every member; a phase ends when all members have got there."""
     planes = cluster.control_planes
     width = len(planes)
     return (
-        Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster, bump),)),
+        Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster),)),
         Phase(
             "rollback-restore",
             "Restore etcd",
@@ -98,7 +81,7 @@ def of(node: Node) -> EtcdManifest:
     return node.etcd
 
 
-def settle(site: Site, cluster: Cluster, bump: Callable[[Facts], int]) -> Step:
+def settle(site: Site, cluster: Cluster) -> Step:
     """Decide once what all members share: the snapshot, the cluster's make-up, a token that no cluster had before.
 
     etcd and etcdutl default to one and the same token, so that a stale member could talk to the restored cluster.
@@ -107,13 +90,13 @@ def settle(site: Site, cluster: Cluster, bump: Callable[[Facts], int]) -> Step:
     def look(facts: Facts) -> Seen:
         if facts.has(SETTLED):
             return Done(facts.of(SETTLED))
-        can_bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
+        bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
         members = [f"{of(node).name}={of(node).initial_advertise_peer_urls}" for node in cluster.control_planes]
         settings = RestoreSettings(
             snapshot_sha256=bundle_of(site, facts).snapshot_sha256,
             initial_cluster=",".join(members),
             token=f"upgrade-guard-{facts.run_id}-{secrets.token_hex(4)}",
-            bump=bump(facts) if can_bump else None,
+            bump=BUMP if bump else None,
         )
         return Done(to_json(settings))
 

@@ -13,7 +13,7 @@ from upgrade_guard.model.etcd import MemberHash
 from upgrade_guard.model.run import Event, ProofRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import Site, etcd_of
-from upgrade_guard.phases.snapshot import bundle_of
+from upgrade_guard.phases.snapshot import bundle_of, note_down
 from upgrade_guard.vault.proof import Expected, LocalEtcdTools, Proof, prove
 
 
@@ -105,7 +105,6 @@ def proving(
             raise failed(verdict)
         path = verdict_path(facts, bundle.name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_text(json.dumps(to_json(verdict)))
-        path.chmod(0o600)
+        note_down(path, to_json(verdict))
 
     return Step("prove/snapshot", "prove the snapshot by restoring it", probe, act)

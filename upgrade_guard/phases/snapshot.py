@@ -6,12 +6,13 @@ import hashlib
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from upgrade_guard import __version__
-from upgrade_guard.errors import EvidenceLost, Refused, StepFailed
+from upgrade_guard.errors import EvidenceLost, GuardError, Refused, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
@@ -20,7 +21,8 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.bundle import Bundle, BundleManifest, NodeFiles, bundle_name, examine
-from upgrade_guard.vault.trailer import check_trailer
+from upgrade_guard.vault.disk import storage, write_synced
+from upgrade_guard.vault.trailer import read_snapshot
 
 SAVE_TIMEOUT = 1800.0
 """Seconds for one snapshot: 8 GiB, the largest database etcd suggests, at 5 MB/s."""
@@ -68,14 +70,14 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
         return site.vault.staging(run_id) / "snapshot.json"
 
     def probe(facts: Facts) -> Seen:
-        staging = site.vault.staging(facts.run_id)
-        if not notes_path(facts.run_id).exists():
+        local = site.vault.staging(facts.run_id) / "snapshot.db"
+        if not notes_path(facts.run_id).exists() or not local.is_file():
             return NotDone("no snapshot of this run yet")
         notes = json.loads(notes_path(facts.run_id).read_text())
-        problems = check_trailer(staging / "snapshot.db")
-        if problems:
-            return NotDone(f"the snapshot is not intact: {problems[0]}")
-        if sha256_of(staging / "snapshot.db") != notes["sha256"]:
+        found = read_snapshot(local)
+        if found.problems:
+            return NotDone(f"the snapshot is not intact: {found.problems[0]}")
+        if found.sha256 != notes["sha256"]:
             return NotDone("the snapshot on this machine is not the one that etcdctl wrote")
         return Done(notes)
 
@@ -83,29 +85,33 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
         notes_path(facts.run_id).unlink(missing_ok=True)
         node, status = healthiest(site, cluster)
         tools, etcdctl = site.on(node), site.etcdctl(node)
-        directory = f"{tools.settings.work_dir}/snapshots"
-        remote = f"{directory}/{facts.run_id}.db"
+        remote = saved_on_node(site, node, facts.run_id)
         local = site.vault.staging(facts.run_id) / "snapshot.db"
-        tools.files.make_dir(directory)
+        tools.files.make_dir(remote.rpartition("/")[0])
         at_least = etcdctl.revision()
         taken_at = site.clock.now()
-        etcdctl.snapshot_save(remote, timeout=SAVE_TIMEOUT)
-        digest = tools.files.sha256(remote)[remote]
-        tools.files.fetch(remote, local)
+        try:
+            etcdctl.snapshot_save(remote, timeout=SAVE_TIMEOUT)
+            digest = tools.files.sha256(remote)[remote]
+            tools.files.fetch(remote, local)
+        except GuardError:
+            with suppress(GuardError):  # a disk that is full is not left full
+                tools.files.remove_own(remote)
+            raise
         tools.files.remove_own(remote)
         local.chmod(0o600)
-        problems = check_trailer(local)
-        if problems:
+        found = read_snapshot(local)
+        if found.problems:
             raise StepFailed(
-                f"the snapshot from {node.name} is damaged: {'; '.join(problems)}",
+                f"the snapshot from {node.name} is damaged: {'; '.join(found.problems)}",
                 hint="take it again: upgrade-guard resume",
             )
         saved = site.local_etcdutl(node).snapshot_status(str(local))
         # Read at once: the API server compacts every five minutes, and only equal compact revisions can be compared.
         live = etcdctl.hashkv(saved.revision)[0]
-        if sha256_of(local) != digest:
+        if found.sha256 != digest:
             raise StepFailed(
-                f"the snapshot changed on its way from {node.name}: SHA-256 {sha256_of(local)[:16]} here, "
+                f"the snapshot changed on its way from {node.name}: SHA-256 {found.sha256[:16]} here, "
                 f"{digest[:16]} there",
                 hint="take it again: upgrade-guard resume",
             )
@@ -122,9 +128,14 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
             "etcd_version": status.version,
             "members": [to_json(member) for member in etcdctl.member_list()],
         }
-        notes_path(facts.run_id).write_text(json.dumps(notes))
+        note_down(notes_path(facts.run_id), notes)
 
     return Step("snapshot/save", "save an etcd snapshot from the leader", probe, act)
+
+
+def saved_on_node(site: Site, node: Node, run_id: str) -> str:
+    """Where etcdctl writes the snapshot on a control plane, until it is fetched."""
+    return f"{site.settings(node.name).work_dir}/snapshots/{run_id}.db"
 
 
 def save_files(site: Site, node: Node) -> Step:
@@ -159,9 +170,15 @@ def save_files(site: Site, node: Node) -> Step:
             "listing": to_json(listing),
             "kubeadm_backups": kubeadm_backups(tools),
         }
-        listing_path(facts.run_id).write_text(json.dumps(written))
+        note_down(listing_path(facts.run_id), written)
 
     return Step(f"snapshot/files/{node.name}", f"save the control-plane files of {node.name}", probe, act)
+
+
+def note_down(path: Path, notes: Mapping[str, Any]) -> None:
+    """Keep what a probe will believe: whole or not at all, also when this process is killed meanwhile."""
+    with storage("Keeping notes", path):
+        write_synced(path, json.dumps(notes).encode())
 
 
 def kubeadm_backups(tools: NodeTools) -> tuple[str, ...]:

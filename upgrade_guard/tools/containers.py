@@ -90,10 +90,9 @@ class Containers:
                     made.append(target)
             return tuple(made)
         finally:
-            self.unmount(mount_dir)
+            self._unmount(mount_dir)
 
-    def unmount(self, mount_dir: str) -> None:
-        """Take an image's mount away again, and its directory; one that is not mounted is no error."""
+    def _unmount(self, mount_dir: str) -> None:
         for argv in ((*_CTR, "images", "unmount", "--rm", mount_dir), ("rmdir", "--", mount_dir)):
             self._host.run(Command(argv, timeout=CHANGE_TIMEOUT, changes=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import secrets
 import tempfile
 from datetime import datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from upgrade_guard.errors import CommandFailed, StepFailed, UsageProblem
 from upgrade_guard.hosts.base import Host
-from upgrade_guard.model.command import Command, Result
+from upgrade_guard.model.command import Result
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, READ_TIMEOUT, run_checked, unexpected
 from upgrade_guard.tools.file_entries import Entry, list_archive, parse_entries
 
@@ -18,6 +19,8 @@ __all__ = ["Entry", "Files", "list_archive"]
 
 LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
 _LOCK_HELD = 75
+# The names that phases/etcd_restore.py gives: `etcd.upgrade-guard-RUN-old`, and `.upgrade-guard-RUN-old` in a mount.
+_MOVED_ASIDE = re.compile(r"\.upgrade-guard-[A-Za-z0-9][A-Za-z0-9.-]*-old$")
 _NOT_A_MOUNT_POINT = (1, 32)
 
 
@@ -203,6 +206,14 @@ class Files:
             raise UsageProblem(f"{path} on {self._host.name} is not ours to remove (not below {self._work_dir!r})")
         self._change("rm", "--recursive", "--force", "--one-file-system", "--", inside)
 
+    def remove_aside(self, path: str) -> None:
+        """Remove data that a rollback or a restore moved aside, which its name says. Raises UsageProblem otherwise."""
+        if not path.startswith("/") or not _MOVED_ASIDE.search(posixpath.normpath(path)):
+            raise UsageProblem(
+                f"{path} on {self._host.name} is not ours to remove: nothing says that it was moved aside"
+            )
+        self._change("rm", "--recursive", "--one-file-system", "--", posixpath.normpath(path), timeout=LARGE_TIMEOUT)
+
     def set_owner(self, path: str, uid: int, gid: int) -> None:
         """Give it, and what is below it, to that owner."""
         self._change("chown", "--recursive", "--no-dereference", f"{uid}:{gid}", "--", path)
@@ -255,7 +266,6 @@ class Files:
         self._change("tar", *flags, *more, *without, "--", *only, timeout=timeout, stdin=local)
 
     def _put(self, path: str, content: bytes | Path, mode: int, timeout: float) -> None:
-        self._remove_remains(path)
         part = f"{path}.part-{secrets.token_hex(4)}"
         self._change("install", f"--mode={mode:04o}", "--", "/dev/null", part)
         try:
@@ -267,12 +277,6 @@ class Files:
         except CommandFailed:
             run_checked(self._host, ("rm", "--force", "--", part), changes=True, accept=(0, 1))
             raise
-
-    def _remove_remains(self, path: str) -> None:
-        """What a process left that was killed while it wrote. Each has its name, for its `dd` may still be at work."""
-        directory, name = posixpath.split(path)
-        remains = ("-maxdepth", "1", "-type", "f", "-name", f"{_literal(name)}.part-????????", "-delete")
-        self._host.run(Command(("find", directory, *remains), timeout=CHANGE_TIMEOUT, changes=True))
 
     def _test(self, flag: str, path: str) -> bool:
         return run_checked(self._host, ("test", flag, path), accept=(0, 1)).exit_status == 0

@@ -22,19 +22,25 @@ from upgrade_guard.ui import words
 from upgrade_guard.ui.card import Card, render
 from upgrade_guard.ui.console import Screen
 
+_TELL_EVERY = 10.0
+"""Seconds between two lines about one step where they cannot be drawn over each other."""
+
 
 @dataclass
 class _Running:
-    """A step at work in its lane, since when, and the last line that its changing command printed.
+    """A step at work in its lane, since when, and the last line that was heard of it.
 
+    That is what its changing command printed, and what the step says of itself between commands (how far a copy is).
     What a reading command prints (JSON, a file) is not for people.
     """
 
     step: Step
     since: float
     thread: int
+    commanding: bool = False
     changing: bool = False
     heard: str = ""
+    told: float | None = None
 
 
 class Progress:
@@ -152,7 +158,7 @@ class Progress:
 
     def rollback_begins(self, reasons: Sequence[str]) -> None:
         """The upgrade failed after the gate, or an operator asked: the cluster is taken back."""
-        self._say("Taking the cluster back, because:" if reasons else "Bringing the cluster back.", style="bold yellow")
+        self._say("Taking the cluster back, because:", style="bold yellow")
         for reason in reasons:
             self._say(f"  - {reason}", style="yellow")
 
@@ -173,7 +179,7 @@ class Progress:
         """A command is about to run."""
         with self._lock:
             for running in self._of_this_thread():
-                running.changing = command.changes
+                running.commanding, running.changing = True, command.changes
         if self._screen.verbose:
             self._say(f"    {host} $ {shlex.join(command.shown)}", style="dim")
 
@@ -182,16 +188,34 @@ class Progress:
         lines = [line for line in text.splitlines() if line.strip()]
         if not lines:
             return
+        own_words = False
         with self._lock:
             for running in self._of_this_thread():
                 if running.changing:
                     running.heard = f"{host}: {lines[-1]}"
+                elif not running.commanding:
+                    running.heard = lines[-1]
+                    own_words = own_words or self._is_time_to_tell(running)
+        if own_words and not self._screen.live and not self._screen.verbose:
+            self._say(f"    {lines[-1]}")
         if self._screen.verbose:
             for line in lines:
                 self._say(f"    {host} | {line}", style="dim")
 
     def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
         """It ended; the step says what that means."""
+        del host, command, result, started_at
+        with self._lock:
+            for running in self._of_this_thread():
+                running.commanding = running.changing = False
+
+    def _is_time_to_tell(self, running: _Running) -> bool:
+        """The first words of a step, and then some every few seconds: a log is not filled with percentages."""
+        now = self._monotonic()
+        due = running.told is None or now - running.told >= _TELL_EVERY
+        if due:
+            running.told = now
+        return due
 
     def _of_this_thread(self) -> list[_Running]:
         return [running for running in self._running.values() if running.thread == threading.get_ident()]

@@ -24,6 +24,7 @@ STAGES_OF: dict[Kind, tuple[tuple[State, str], ...]] = {
     Kind.BACKUP: (*STAGES[:4], (State.COMPLETED, "Keep it")),
     Kind.DRILL: ((State.COMPLETED, "Restore into scratch, start and compare"),),
     Kind.RESTORE: ((State.INSPECTED, "Read the bundle and prove it"), (State.RESTORED, "Bring the cluster back")),
+    Kind.COPY: ((State.COMPLETED, "Copy it and read it back"),),
     Kind.PRUNE: ((State.COMPLETED, "Remove what is no longer kept"),),
 }
 """The same for every kind of run."""
@@ -61,6 +62,12 @@ _STANDING_OF: dict[Kind, dict[State, str]] = {
         State.INSPECTED: "The cluster is as it was found; the bundle is proven.",
         State.ABORTED: "The run is closed; the cluster is as it was found.",
         State.ROLLBACK_FAILED: "The restore stopped half-way: the cluster may be down. Nothing was deleted.",
+    },
+    Kind.COPY: {
+        State.STARTED: "The bundle is being copied; nothing of the cluster is touched.",
+        State.COMPLETED: "Its copies were read back equal; nothing of the cluster was touched.",
+        State.ABORTED: "The copying was given up; what is whole at a target stays there.",
+        State.FAILED: "The copying failed; what is whole at a target stays there.",
     },
     Kind.PRUNE: {
         State.STARTED: "Bundles that are no longer kept are being removed.",

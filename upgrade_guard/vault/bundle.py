@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -143,6 +144,31 @@ class Vault:
         with storage("Discarding staged files", path):
             _remove_tree(path)
 
+    def remove(self, name: str) -> None:
+        """Remove a bundle; from the first moment on it is not listed any more. Doing it again is harmless.
+
+        Raises StepFailed when the disk refuses.
+        """
+        final, part = self.path / checked_name(name), self.path / f"{name}{PART}"
+        with storage("Removing a bundle", final):
+            if final.is_dir() and not final.is_symlink():
+                _remove_tree(part)
+                final.rename(part)
+                sync_directory(self.path)
+            _remove_tree(part)
+
+    def holds(self, name: str) -> bool:
+        """Is anything there under that name, also what was published or removed half-way?"""
+        return any(os.path.lexists(self.path / one) for one in (checked_name(name), f"{name}{PART}"))
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Names, without their suffix, of what was staged, published, fetched or removed half-way."""
+        with storage("Reading the vault", self.path):
+            if not self.path.is_dir():
+                return ()
+            found = [path for path in self.path.iterdir() if path.name.endswith(PART) and not path.is_symlink()]
+        return tuple(sorted(path.name.removesuffix(PART) for path in found if is_safe_name(path.name)))
+
     def _staging(self, run_id: str) -> Path:
         return self.path / f"{checked_name(run_id)}{PART}"
 
@@ -175,7 +201,7 @@ class Vault:
     def bundles(self) -> tuple[Bundle, ...]:
         """Every published bundle whose manifest can be read, oldest first."""
         found = []
-        for name in self._names():
+        for name in self.names():
             try:
                 found.append(self.bundle(name))
             except Refused:
@@ -185,14 +211,15 @@ class Vault:
     def unreadable(self) -> tuple[str, ...]:
         """A sentence for each directory that looks like a bundle and whose manifest cannot be read."""
         problems = []
-        for name in self._names():
+        for name in self.names():
             try:
                 self.bundle(name)
             except Refused as refused:
                 problems.append(refused.message)
         return tuple(problems)
 
-    def _names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
+        """Names of the directories that have a manifest, whether it can be read or not."""
         with storage("Reading the vault", self.path):
             if not self.path.is_dir():
                 return ()

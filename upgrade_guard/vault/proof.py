@@ -182,7 +182,7 @@ def _climb(ladder: _Ladder, task: _Task) -> None:
     # Asked now and not at the end, so that the API server's five-minute compaction has little time to come between.
     live = task.expected.live_hash(status.revision)
     if live is None:
-        with ladder.level("hashkv", "Comparing its content with the live cluster's"):
+        with ladder.level("hashkv", "Comparing its content"):
             raise _LevelFailedError(f"the cluster has compacted revision {status.revision} away", retake=True)
     with ladder.level("restore", f"Restoring {task.size / _MIB:.1f} MiB into a scratch directory"):
         offline.restore(
@@ -200,11 +200,11 @@ def _climb(ladder: _Ladder, task: _Task) -> None:
             figures["alarms"] = alarms = sorted({alarm.kind for alarm in scratch.etcdctl.alarms()})
             if alarms:
                 raise _LevelFailedError(f"the snapshot carries the alarm {', '.join(alarms)}: etcd refuses writes")
-        with ladder.level("revision", "Comparing its revision with the cluster's") as figures:
+        with ladder.level("revision", "Comparing its revision") as figures:
             found = scratch.etcdctl.revision()
             figures.update(restored=found, at_least=task.expected.revision_at_least)
             _compare_revision(found, status.revision, task.expected.revision_at_least)
-        with ladder.level("hashkv", "Comparing its content with the live cluster's") as figures:
+        with ladder.level("hashkv", "Comparing its content") as figures:
             _compare_hash(ladder, scratch.etcdctl.hashkv(status.revision)[0], live, figures)
         task.look(scratch.etcdctl)
 

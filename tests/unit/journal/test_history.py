@@ -271,3 +271,25 @@ def test_rows_of_a_run_that_does_not_exist_are_refused(journal: Journal) -> None
     ):
         with pytest.raises(UsageProblem, match="no run 'nobody'"):
             write()
+
+
+def test_a_bundle_is_known_over_all_runs_by_its_newest_proof_and_copies(journal: Journal) -> None:
+    begun(journal)
+    done(journal, "a", snapshot("kept"), proof("kept"), copy("kept", read_back=False), copy("kept", "file:///mnt"))
+    done(journal, "b", snapshot("spoiled"), proof("spoiled"))
+    begun(journal, "run-2")
+    done(journal, "c", copy("kept"), proof("spoiled", ok=False), snapshot("new"), run_id="run-2")
+    kept, spoiled, new = journal.recorded()
+    assert [(one.snapshot.bundle, one.run_id, one.proven) for one in (kept, spoiled, new)] == [
+        ("kept", "run-1", True),
+        ("spoiled", "run-1", False),
+        ("new", "run-2", False),
+    ]
+    assert [(one.target, one.read_back) for one in kept.copies] == [("ssh://nas/etcd", True), ("file:///mnt", True)]
+    assert (spoiled.copies, new.proof) == ((), None)
+
+
+def test_a_proof_of_another_snapshot_proves_nothing(journal: Journal) -> None:
+    begun(journal)
+    done(journal, "a", snapshot("kept"), proof("kept", "f" * 64))
+    assert [one.proven for one in journal.recorded()] == [False]

@@ -1,0 +1,154 @@
+"""What a pruning would remove, and why everything else stays: decided before anything is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from upgrade_guard.cli import stock, wiring
+from upgrade_guard.errors import GuardError
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.codec import from_json
+from upgrade_guard.model.run import OF_THE_CLUSTER, Kind
+from upgrade_guard.phases.copies import target
+from upgrade_guard.phases.prune_workflow import HERE, PRUNE, Removal
+from upgrade_guard.vault.bundle import Vault
+from upgrade_guard.vault.retention import DAY
+
+if TYPE_CHECKING:
+    from upgrade_guard.config import Config
+    from upgrade_guard.journal import Journal
+    from upgrade_guard.model.run import Run
+    from upgrade_guard.phases.site import Site
+
+_PRUNINGS = 20  # newest prunings that are looked at for removals that were cut short
+
+
+@dataclass(frozen=True)
+class Aside:
+    """etcd data that a rollback or a restore moved aside. `goes`: it was asked for, and `why` is empty."""
+
+    node: str
+    path: str
+    run_id: str
+    since: datetime | None
+    why: str
+
+    @property
+    def goes(self) -> bool:
+        """Is it among the removals?"""
+        return not self.why
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`kept` has place, name and every reason. `problems` are places that could not be looked at."""
+
+    cluster: str
+    removals: tuple[Removal, ...]
+    kept: tuple[tuple[str, str, tuple[str, ...]], ...]
+    aside: tuple[Aside, ...]
+    problems: tuple[str, ...]
+
+
+def decide(
+    config: Config, site: Site, journal: Journal | None, *, here: bool, urls: tuple[str, ...], aside: bool
+) -> Plan:
+    """Look at the vault (`here`), at the targets `urls` and at what was moved aside; remove nothing."""
+    journaled = stock.known(journal)
+    removals: list[Removal] = []
+    kept: list[tuple[str, str, tuple[str, ...]]] = []
+    problems: list[str] = []
+    places = [stock.in_the_vault(config, journaled)] if here else []
+    places += [stock.at_the_target(config, site, url, journaled) for url in urls]
+    for place in places:
+        for verdict in place.verdicts:
+            if verdict.kept_because:
+                kept.append((place.where, verdict.held.name, verdict.kept_because))
+            else:
+                removals.append(Removal(place.where, verdict.held.name, verdict.held.size))
+        problems += place.problems
+    listed = {(one.place, one.name) for one in removals} | {(place, name) for place, name, _ in kept}
+    removals += [
+        one for one in _cut_short(config, site, journal, here=here, urls=urls) if (one.place, one.name) not in listed
+    ]
+    found, data = _moved_aside(config, site, journal, asked=aside)
+    cluster = next((run.cluster for run in journal.runs(kinds=tuple(Kind), limit=1)), "") if journal else ""
+    return Plan(cluster, (*removals, *data), tuple(kept), found, tuple(problems))
+
+
+def _cut_short(
+    config: Config, site: Site, journal: Journal | None, *, here: bool, urls: tuple[str, ...]
+) -> list[Removal]:
+    """What processes left behind that died while they made, fetched or removed something."""
+    if journal is None:
+        return []
+    found = []
+    if here:
+        open_runs = [run.id for run in journal.runs(kinds=tuple(Kind), outcome="", limit=None)]
+        vault = Vault(config.vault.path)
+        published = set(vault.names())
+        found += [
+            Removal(HERE, name)
+            for name in vault.unfinished()
+            if name not in published and not any(run_id in name for run_id in open_runs)
+        ]
+    for run in journal.runs(kinds=(Kind.PRUNE,), limit=_PRUNINGS):
+        for one in _not_removed(journal, run):
+            if one.place in urls and _holds(site, one):
+                found.append(one)
+    return list({(one.place, one.name): one for one in found}.values())
+
+
+def _not_removed(journal: Journal, run: Run) -> list[Removal]:
+    facts = journal.facts(run.id)
+    planned = [from_json(Removal, one) for one in run.settings.get(PRUNE, ())]
+    return [
+        one
+        for number, one in enumerate(planned, start=1)
+        if one.node is None and facts.touched(f"prune/{number}") and not facts.has(f"prune/{number}")
+    ]
+
+
+def _holds(site: Site, removal: Removal) -> bool:
+    try:
+        return target(site, removal.place).holds(removal.name)
+    except GuardError:
+        return False  # the place itself is told as a problem
+
+
+def _moved_aside(
+    config: Config, site: Site, journal: Journal | None, *, asked: bool
+) -> tuple[tuple[Aside, ...], list[Removal]]:
+    """Every data directory that a finished run moved aside and that is still there."""
+    found: list[Aside] = []
+    removals: list[Removal] = []
+    for run in journal.runs(kinds=OF_THE_CLUSTER, limit=None) if journal else ():
+        if run.finished_at is None or journal is None:
+            continue
+        facts = journal.facts(run.id)
+        if not facts.has("inspect/cluster"):
+            continue
+        nodes = {node.name: node for node in from_json(Cluster, facts.of("inspect/cluster")).nodes}
+        for step, result in facts.results.items():
+            node = nodes.get(step.split("/")[1]) if step.endswith("/swap") and step.count("/") == 2 else None
+            if node is None or not _is_there(site, node, result["aside"]):
+                continue
+            age = (wiring.now() - run.finished_at).total_seconds()
+            why = ""
+            if not asked:
+                why = "kept until it is asked for: --aside"
+            elif age < config.vault.keep_days * DAY:
+                why = f"younger than {config.vault.keep_days} days"
+            found.append(Aside(node.name, result["aside"], run.id, run.finished_at, why))
+            if not why:
+                removals.append(Removal(node.name, result["aside"], node=node))
+    return tuple(found), removals
+
+
+def _is_there(site: Site, node: Node, path: str) -> bool:
+    try:
+        return site.on(node).files.exists(path)
+    except GuardError:
+        return False
