@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,12 +117,13 @@ def history(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
     cluster: Annotated[str | None, typer.Option(help="Only this cluster.")] = None,
-    target: Annotated[str | None, typer.Option(help="Only this version.")] = None,
+    target: Annotated[str | None, typer.Option(help="Only this version, or bundle of a drill or restore.")] = None,
     outcome: Annotated[
-        str | None, typer.Option(help="Only completed, aborted, rolled-back, rollback-failed, restored or failed.")
+        str | None,
+        typer.Option(help="Only completed, aborted, rolled-back, rollback-failed, restored, failed or open."),
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only from this day on, such as 2025-03-01.")
+        str | None, typer.Option(metavar="WHEN", help="Only since then: a day such as 2025-03-01, or 36h or 7d.")
     ] = None,
     kind: Annotated[
         str | None,
@@ -136,9 +137,10 @@ def history(
     wanted: dict[str, Any] = {
         "limit": limit,
         "cluster": cluster,
-        "target": str(wiring.version_of(target)) if target else None,
+        # What a drill or a restore is about is a bundle, which is no version.
+        "target": str(wiring.version_of(target)) if target and kind in (None, "upgrade") else target,
         "outcome": _outcome(outcome),
-        "since": _day(since),
+        "since": _since(since),
         "kinds": _kinds(kind),
     }
     with wiring.reading(front.settings().config) as journal:
@@ -148,7 +150,8 @@ def history(
     def shown() -> object:
         from upgrade_guard.ui import tables
 
-        return tables.history(found, wiring.now())
+        more = front.pasteable(f"upgrade-guard history --limit {limit * 10}") if len(found) == limit else ""
+        return tables.history(found, wiring.now(), more)
 
     answer = [
         wiring.run_answer(run)
@@ -162,10 +165,10 @@ def history(
 
 
 def _outcome(text: str | None) -> str | None:
-    known = ("completed", "aborted", "rolled-back", "rollback-failed", "restored", "failed")
+    known = ("completed", "aborted", "rolled-back", "rollback-failed", "restored", "failed", "open")
     if text is not None and text not in known:
         raise UsageProblem(f"--outcome {text}: not an outcome", hint="give one of: " + ", ".join(known))
-    return text
+    return "" if text == "open" else text
 
 
 def _kinds(text: str | None) -> tuple[Kind, ...]:
@@ -180,13 +183,23 @@ def _kinds(text: str | None) -> tuple[Kind, ...]:
         raise UsageProblem(f"--kind {text}: not a kind of run", hint=f"give one of: {known}") from None
 
 
-def _day(text: str | None) -> datetime | None:
+def _since(text: str | None) -> datetime | None:
+    """A day, a moment, or so long ago. Raises UsageProblem."""
     if text is None:
         return None
+    from upgrade_guard.config.kinds import duration
+
+    try:
+        return wiring.now() - timedelta(seconds=duration(text))
+    except (ValueError, OverflowError):
+        pass
     try:
         given = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageProblem(f"--since {text}: not a date", hint="upgrade-guard history --since 2025-03-01") from None
+        raise UsageProblem(
+            f"--since {text}: neither a date nor a time such as 36h",
+            hint="upgrade-guard history --since 7d, or --since 2025-03-01",
+        ) from None
     return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
@@ -196,16 +209,18 @@ def show(
 ) -> None:
     """Tell one attempt: moves, steps, commands and evidence, in the order of time."""
     from upgrade_guard.cli.standing import story_to_tell
+    from upgrade_guard.ui.stages import stages
 
     front = Front.of(context)
     config = front.settings().config
     with wiring.reading(config) as journal:
         story = story_to_tell(config, journal, run)
+    now = wiring.now()
 
     def shown() -> object:
         from upgrade_guard.ui import tables
 
-        return tables.timeline(story, verbose=front.verbose)
+        return tables.timeline(story, now, verbose=front.verbose)
 
     answer = wiring.run_answer(story.run) | {
         "operator": story.run.operator,
@@ -213,6 +228,16 @@ def show(
         "tool_version": story.run.tool_version,
         "settings": story.run.settings,
         "nodes": story.nodes,
+        "stages": [
+            {
+                "label": stage.label,
+                "verdict": stage.verdict,
+                "began": stage.began,
+                "ended": stage.ended,
+                "seconds": stage.seconds,
+            }
+            for stage in stages(story.run, story.transitions, story.steps, now)
+        ],
         "transitions": story.transitions,
         "steps": story.steps,
         "commands": story.commands,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from upgrade_guard import __version__
-from upgrade_guard.cli import audit, backup, config_commands, lab, look, report, upgrade
+from upgrade_guard.cli import audit, backup, config_commands, lab, look, report, restore, upgrade
 from upgrade_guard.cli.door import Door
 from upgrade_guard.cli.front import Front
 
@@ -45,6 +45,7 @@ look.register(app)
 backup.register(app)
 report.register(app)
 audit.register(app)
+restore.register(app)
 config_commands.register(app)
 lab.register(app)
 

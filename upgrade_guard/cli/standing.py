@@ -13,7 +13,7 @@ from upgrade_guard.engine.gate import closed_because
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.lock import LockOwner
-from upgrade_guard.model.run import Outcome, Run, SnapshotRecord, State, StepRow
+from upgrade_guard.model.run import Kind, Outcome, Run, SnapshotRecord, State, StepRow
 from upgrade_guard.ui import words
 from upgrade_guard.ui.card import Card, next_words, reached_by, render
 from upgrade_guard.ui.tables import Story
@@ -58,7 +58,8 @@ class Standing:
         """The JSON answer of `status`."""
         run = self.story.run
         rolling = run.state in words.ROLLBACK
-        following = State.ROLLED_BACK if rolling else words.next_stage(run.state, run.kind)
+        back = State.RESTORED if run.kind is Kind.RESTORE else State.ROLLED_BACK
+        following = back if rolling else words.next_stage(run.state, run.kind)
         return wiring.run_answer(run) | {
             "next": following,
             "next_stage": next_words(run),
@@ -151,6 +152,8 @@ def gate_reasons(story: Story) -> tuple[str, ...]:
 
     The run itself asks more before it changes anything: the copies are read back again, and the cluster is asked.
     """
+    if story.run.kind is Kind.RESTORE:
+        return ("A restore asks for the cluster's name; the gate stands before the changes of an upgrade.",)
     if story.run.state in words.ROLLBACK:
         return ("The run is on its way back; the gate stands before changes, not before the way back.",)
     return (*closed_because(recorded_evidence(story)), *_vault_problems(story))
@@ -218,7 +221,7 @@ def lines(found: Standing, pasteable: Callable[[str], str]) -> RenderableType:
         found.story.transitions,
         now=_now(found),
         last=tuple(f"{row.name} {words.ENDED[row.outcome]}: {row.detail}" for row in found.failed),
-        gate=gate,
+        gate="" if run.kind is Kind.RESTORE else gate,
         going_back=found.cost.text,
         next_command="" if found.holder else pasteable(found.next_command),
         running=found.holder is not None,

@@ -11,7 +11,7 @@ from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.cli.wiring import Choices
 from upgrade_guard.errors import DecisionNeeded, Refused
-from upgrade_guard.model.run import Event, Move, Run, State
+from upgrade_guard.model.run import Event, Kind, Move, Run, State
 from upgrade_guard.model.version import Version
 
 if TYPE_CHECKING:
@@ -78,7 +78,12 @@ def start(front: Front, version: str | None, choices: Choices, offsite: tuple[st
 
 
 def resume(
-    context: typer.Context, *, yes: Yes = False, no_auto_rollback: NoAutoRollback = False, take_over: TakeOver = False
+    context: typer.Context,
+    *,
+    yes: Yes = False,
+    confirm_cluster: ConfirmCluster = None,
+    no_auto_rollback: NoAutoRollback = False,
+    take_over: TakeOver = False,
 ) -> None:
     """Go on where the last process stopped."""
     front = Front.of(context)
@@ -88,7 +93,7 @@ def resume(
         return
     with wiring.writing(config) as journal:
         opened = _must_be_open(journal.open_run(), "resume")
-        _go_on(front, journal, config, opened, Choices(yes, not no_auto_rollback, take_over))
+        _go_on(front, journal, config, opened, Choices(yes, not no_auto_rollback, take_over, confirm_cluster))
 
 
 def rollback(
@@ -105,6 +110,11 @@ def rollback(
     _must_be_open(wiring.open_run(config), "roll back")
     with wiring.writing(config) as journal:
         opened = _must_be_open(journal.open_run(), "roll back")
+        if opened.kind is Kind.RESTORE:
+            raise Refused(
+                f"run {opened.id} is a restore, which is itself the way back: there is no other",
+                hint="upgrade-guard resume goes on with it",
+            )
         if opened.state not in _ROLLING and _may(opened, Event.ROLLBACK_BEGUN):
             with wiring.looking(config) as site:
                 cost = wiring.going_back(site, journal, opened.id)
@@ -147,6 +157,11 @@ def abort(context: typer.Context, *, yes: Yes = False, take_over: TakeOver = Fal
 
 def _go_on(front: Front, journal: Journal, config: Config, run: Run, choices: Choices) -> None:
     ended = wiring.drive(front, journal, config, run, choices, lambda runner: runner.go_on(run.id))
+    if ended.kind is Kind.RESTORE:
+        from upgrade_guard.cli import restore
+
+        restore.answer(front, journal, ended)
+        return
     _answer(front, ended)
 
 
@@ -178,13 +193,23 @@ def _still_wanted(front: Front, journal: Journal, target: Version | None) -> Run
     opened = journal.open_run()
     if opened is None or opened.state is not State.STARTED or target is None or opened.target == str(target):
         return opened
-    journal.move(opened.id, Move(Event.RUN_ABORTED, State.ABORTED, (f"{target} was asked for instead",)))
-    front.screen.tell(f"Run {opened.id} to {opened.target} had changed nothing and is closed.")
+    close(front, journal, opened, f"{target} was asked for instead")
     return None
+
+
+def close(front: Front, journal: Journal, opened: Run, reason: str) -> None:
+    """Close a run that has only looked, because another is asked for."""
+    journal.move(opened.id, Move(Event.RUN_ABORTED, State.ABORTED, (reason,)))
+    front.screen.tell(f"Run {opened.id} to {opened.target} had changed nothing and is closed.")
 
 
 def _may_resume(front: Front, opened: Run, version: str | None, choices: Choices) -> None:
     """Going on with the open run must be wanted: its own target, and a yes."""
+    if opened.kind is Kind.RESTORE:
+        raise Refused(
+            f"restore {opened.id} from {opened.target} is open at {opened.state.value}; one run at a time",
+            hint="upgrade-guard resume goes on with it",
+        )
     if version is not None and str(wiring.version_of(version)) != opened.target:
         raise Refused(
             f"run {opened.id} to {opened.target} is open at {opened.state.value}; one upgrade at a time",

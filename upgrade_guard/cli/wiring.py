@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
     from upgrade_guard.phases.approval import Approve
     from upgrade_guard.phases.preview import GoingBack
+    from upgrade_guard.phases.restore import ConfirmCluster
     from upgrade_guard.phases.site import Site
     from upgrade_guard.ui.prompts import Prompts
 
@@ -120,6 +121,7 @@ class Choices:
     yes: bool = False
     auto_rollback: bool = True
     take_over: bool = False
+    confirm_cluster: str | None = None
 
 
 def drive(
@@ -156,12 +158,16 @@ def drive(
     def approve(subject: str, shown: str, step: str) -> ApprovalRecord:
         return asking.approve(subject, shown, step, flag="--yes" if choices.yes else "")
 
+    def confirm(cluster: str, cost: str) -> ApprovalRecord:
+        hint = f"upgrade-guard resume --confirm-cluster {shlex.quote(cluster)}"
+        return asking.confirm_cluster(cluster, cost, given=choices.confirm_cluster, hint=hint)
+
     site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock)
     sites.append(site)
     ground = Ground(site, journal, run, operator())
     runner = Runner(
         journal,
-        workflow_of(run, site, approve),
+        workflow_of(run, site, journal, approve, confirm),
         progress,
         clock,
         interruption,
@@ -184,7 +190,7 @@ def drive(
             front.screen.tell(f"The run's log is incomplete: {transcript.log_problem}", style="yellow")
 
 
-def workflow_of(run: Run, site: Site, approve: Approve) -> Workflow:
+def workflow_of(run: Run, site: Site, journal: Journal, approve: Approve, confirm: ConfirmCluster) -> Workflow:
     """What a run of this kind is made of; a process that takes a run up knows no more than its record."""
     match run.kind:
         case Kind.UPGRADE:
@@ -195,6 +201,14 @@ def workflow_of(run: Run, site: Site, approve: Approve) -> Workflow:
             from upgrade_guard.phases.backup_workflow import BackupWorkflow
 
             return BackupWorkflow(site)
+        case Kind.RESTORE:
+            from upgrade_guard.cli.restore import published_manifest
+            from upgrade_guard.phases.restore import RestoreWorkflow
+            from upgrade_guard.phases.restore_bundle import wanted
+
+            return RestoreWorkflow(
+                site, wanted(run.target, site.vault.path), lambda bundle: published_manifest(journal, bundle), confirm
+            )
         case Kind.COPY:
             from upgrade_guard.phases.copy_workflow import CopyWorkflow
 

@@ -40,9 +40,9 @@ def choices(kind: Kind, state: State) -> str:
     if kind not in OF_THE_CLUSTER:
         return f"Type `{AGAIN[kind]}` to try again."
     if state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
-        return "Type `upgrade-guard resume` to go on with the rollback."
+        return f"Type `upgrade-guard resume` to go on with the {_way_back(kind)}."
     back = []
-    if Event.ROLLBACK_BEGUN in allowed(kind, state):
+    if kind is Kind.UPGRADE and Event.ROLLBACK_BEGUN in allowed(kind, state):
         back.append("`upgrade-guard rollback` to take everything back")
     if Event.RUN_ABORTED in allowed(kind, state):
         back.append("`upgrade-guard abort` to close the run while the control plane is untouched")
@@ -130,6 +130,8 @@ def cannot_abort(run: Run, *, touched: bool) -> Refused:
     """Only a rollback leads back."""
     if run.state in FINAL:
         return Refused(f"Run {run.id} has ended: {run.state.value}.", hint="Type `upgrade-guard history`.")
+    if run.kind is Kind.RESTORE:
+        return Refused(f"Restore {run.id} has begun to change the cluster.", hint=choices(run.kind, run.state))
     why = "the control plane has begun to change" if touched else f"the run is {run.state.value}"
     return Refused(
         f"Run {run.id} cannot be closed as it is: {why}.", hint="Type `upgrade-guard rollback` to take everything back."
@@ -138,6 +140,11 @@ def cannot_abort(run: Run, *, touched: bool) -> Refused:
 
 def cannot_roll_back(run: Run) -> Refused:
     """Nothing is there to take back, or it is over."""
+    if run.kind is Kind.RESTORE and run.state not in FINAL:
+        return Refused(
+            f"Run {run.id} is a restore, which is itself the way back: there is no other.",
+            hint=choices(run.kind, run.state),
+        )
     if run.state in FINAL:
         return Refused(f"Run {run.id} has ended: {run.state.value}.", hint="Type `upgrade-guard history`.")
     return Refused(
@@ -155,10 +162,14 @@ def rolled_back(run: Run, reasons: tuple[str, ...]) -> RolledBack:
     )
 
 
-def rollback_failed(problems: tuple[StepProblem, ...], reasons: tuple[str, ...]) -> RollbackFailed:
+def rollback_failed(run: Run, problems: tuple[StepProblem, ...], reasons: tuple[str, ...]) -> RollbackFailed:
     """The way back is blocked; it can be resumed."""
     return RollbackFailed(
-        f"The rollback failed: {problems[0].problem.message}",
-        hint=choices(Kind.UPGRADE, State.ROLLBACK_FAILED),
+        f"The {_way_back(run.kind)} failed: {problems[0].problem.message}",
+        hint=choices(run.kind, State.ROLLBACK_FAILED),
         reasons=tuple(dict.fromkeys((*reasons_of(problems), *reasons))),
     )
+
+
+def _way_back(kind: Kind) -> str:
+    return "restore" if kind is Kind.RESTORE else "rollback"

@@ -24,7 +24,7 @@ from upgrade_guard.engine.watcher import OneAtATime, Watcher
 from upgrade_guard.engine.workflow import Workflow
 from upgrade_guard.errors import DecisionNeeded, EvidenceLost
 from upgrade_guard.model.clock import Clock
-from upgrade_guard.model.run import Event, Move, Run, State
+from upgrade_guard.model.run import Event, Kind, Move, Run, State
 from upgrade_guard.model.step import Phase
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Runner:
         gatekeeper = Gatekeeper(self._equipment, run.id)
         while run.state not in FINAL:
             if run.state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
+                if run.kind is Kind.RESTORE:
+                    return self._roll_back(run, ())  # the way back is what such a run is for
                 self._take_everything_back(run, ())
             try:
                 self._reach_the_next_state(run, gatekeeper)
@@ -85,7 +87,10 @@ class Runner:
 
         Raises Refused where there is nothing to roll back, RollbackFailed, DecisionNeeded, Interrupted.
         """
-        return self._roll_back(self._take_up(run_id), reasons)
+        run = self._take_up(run_id)
+        if run.kind is not Kind.UPGRADE:
+            raise answers.cannot_roll_back(run)
+        return self._roll_back(run, reasons)
 
     def abort(self, run_id: str) -> Run:
         """Put packages back and close a run whose control plane is untouched. Raises Refused, or what a step raises."""
@@ -127,16 +132,17 @@ class Runner:
 
     def _walk_all(self, run: Run, walk: Callable[[Phase], None]) -> None:
         """Walk phases until one carries the event; where none does, ask again with what they found."""
-        walked: tuple[str, ...] | None = None
+        walked: list[tuple[str, ...]] = []
         while True:
             phases = self._ahead(run)
-            if names_of(phases) == walked:
+            ahead = [phase for phase in phases if names_of((phase,)) not in walked]
+            if not ahead:
                 raise RuntimeError(f"the workflow gives no way on from {run.state.value}")
-            for phase in phases:
+            for phase in ahead:
                 walk(phase)
+                walked.append(names_of((phase,)))
             if phases[-1].event is not None:
                 return
-            walked = names_of(phases)
 
     def _ahead(self, run: Run) -> tuple[Phase, ...]:
         """What the workflow gives for this state, held against what the journal already knows of it."""
@@ -228,7 +234,7 @@ class Runner:
                 if isinstance(cause, DecisionNeeded):
                     raise answers.as_it_is(failed.problems, run) from cause
                 self._move(run, Event.ROLLBACK_STOPPED, answers.reasons_of(failed.problems))
-                raise answers.rollback_failed(failed.problems, why) from cause
+                raise answers.rollback_failed(run, failed.problems, why) from cause
 
         self._walk_all(run, walk)
         return self._journal.run(run.id)

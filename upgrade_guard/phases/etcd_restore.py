@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from upgrade_guard.errors import CommandFailed, StepFailed
@@ -16,6 +17,9 @@ from upgrade_guard.phases.snapshot import bundle_of
 
 BUMP = 1_000_000_000
 """What etcd's documentation adds to the revision: a week at 1500 writes a second (etcd.io, recovery)."""
+
+WRITES_A_SECOND = 1500
+"""The most that etcd's documentation reckons with when it recommends BUMP."""
 
 SETTLED = "rollback/restore-settings"
 
@@ -40,12 +44,25 @@ class Places:
     snapshot: str
 
 
-def restore(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
+def bump_beyond(age: float, revision: int, highest: int) -> int:
+    """What to add to a snapshot's revision so that nobody has seen a higher one, also after earlier restores.
+
+    `age` of the snapshot in seconds, `highest` is the highest revision of this cluster that is known of.
+    """
+    return BUMP + WRITES_A_SECOND * max(0, round(age)) + max(0, highest - revision)
+
+
+def usual_bump(_: Facts) -> int:
+    """For a snapshot that is as young as a run."""
+    return BUMP
+
+
+def restore(site: Site, cluster: Cluster, run_id: str, bump: Callable[[Facts], int] = usual_bump) -> tuple[Phase, ...]:
     """Settings first, then every member; a phase ends when all members have got there."""
     planes = cluster.control_planes
     width = len(planes)
     return (
-        Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster),)),
+        Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster, bump),)),
         Phase(
             "rollback-restore",
             "Restore etcd",
@@ -81,7 +98,7 @@ def of(node: Node) -> EtcdManifest:
     return node.etcd
 
 
-def settle(site: Site, cluster: Cluster) -> Step:
+def settle(site: Site, cluster: Cluster, bump: Callable[[Facts], int]) -> Step:
     """Decide once what all members share: the snapshot, the cluster's make-up, a token that no cluster had before.
 
     etcd and etcdutl default to one and the same token, so that a stale member could talk to the restored cluster.
@@ -90,13 +107,13 @@ def settle(site: Site, cluster: Cluster) -> Step:
     def look(facts: Facts) -> Seen:
         if facts.has(SETTLED):
             return Done(facts.of(SETTLED))
-        bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
+        can_bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
         members = [f"{of(node).name}={of(node).initial_advertise_peer_urls}" for node in cluster.control_planes]
         settings = RestoreSettings(
             snapshot_sha256=bundle_of(site, facts).snapshot_sha256,
             initial_cluster=",".join(members),
             token=f"upgrade-guard-{facts.run_id}-{secrets.token_hex(4)}",
-            bump=BUMP if bump else None,
+            bump=bump(facts) if can_bump else None,
         )
         return Done(to_json(settings))
 

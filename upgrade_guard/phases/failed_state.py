@@ -17,12 +17,12 @@ SNAPSHOT_TIMEOUT = 30.0
 """Seconds for a last snapshot: the cluster is already failing, and every second of it is downtime."""
 
 
-def keep(site: Site, cluster: Cluster) -> Phase:
-    """Container logs of every control plane, and a last snapshot if etcd still answers."""
+def keep(site: Site, cluster: Cluster, *, etcd_answers: bool = True) -> Phase:
+    """Container logs of every control plane, and a last snapshot if etcd still answers (False: it was just asked)."""
     return Phase(
         "rollback-evidence",
         "Keep what failed",
-        tuple(keep_of(site, node) for node in cluster.control_planes),
+        tuple(keep_of(site, node, etcd_answers=etcd_answers) for node in cluster.control_planes),
         at_once=len(cluster.control_planes),
     )
 
@@ -32,7 +32,7 @@ def directory(site: Site, run_id: str) -> Path:
     return Path(site.config.state_dir) / "failed" / run_id
 
 
-def keep_of(site: Site, node: Node) -> Step:
+def keep_of(site: Site, node: Node, *, etcd_answers: bool) -> Step:
     """The same for one control plane."""
     missing: list[str] = []
     tried: list[bool] = []
@@ -46,7 +46,7 @@ def keep_of(site: Site, node: Node) -> Step:
     def act(facts: Facts) -> None:
         place = directory(site, facts.run_id)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for attempt in (_logs, _snapshot):
+        for attempt in (_logs, _snapshot) if etcd_answers else (_logs,):
             try:
                 attempt(site, node, place, facts.run_id)
             except GuardError as problem:

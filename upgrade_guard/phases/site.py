@@ -16,7 +16,7 @@ from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.node import NodeSettings
-from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs
+from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs, send_programs
 from upgrade_guard.phases.reach import LOCAL, Reach, host_part, reach_by
 from upgrade_guard.phases.whereabouts import names_of, this_machine_is
 from upgrade_guard.tools.etcd_tools import extract_etcd_tools
@@ -153,6 +153,15 @@ class Site:
             if (directory / "etcd").is_file() and (directory / "etcdctl").is_file():
                 return local_programs(directory)
             return fetch_programs(bound.files, on_node, directory)
+
+    def send_etcd_tools(self, node: Node) -> bool:
+        """Bring the programs that are kept here to that node, whose image is gone; False when they are not here."""
+        image = etcd_of(node).image
+        here = self._local_directory(image)
+        if not (here / "etcd").is_file() or not (here / "etcdctl").is_file():
+            return False
+        send_programs(self.on(node).files, local_programs(here), self.etcd_tools_directory(node))
+        return True
 
     def any_api(self, cluster: Cluster) -> Kubectl:
         """kubectl on the first control plane whose API answers.

@@ -90,9 +90,10 @@ class Containers:
                     made.append(target)
             return tuple(made)
         finally:
-            self._unmount(mount_dir)
+            self.unmount(mount_dir)
 
-    def _unmount(self, mount_dir: str) -> None:
+    def unmount(self, mount_dir: str) -> None:
+        """Take an image's mount away again, and its directory; one that is not mounted is no error."""
         for argv in ((*_CTR, "images", "unmount", "--rm", mount_dir), ("rmdir", "--", mount_dir)):
             self._host.run(Command(argv, timeout=CHANGE_TIMEOUT, changes=True))
 

@@ -43,7 +43,18 @@ def extract_etcd_tools(files: Files, containers: Containers, image: str, directo
         containers.extract(image, wanted, f"{directory}.mount-{secrets.token_hex(4)}")
         _look(files, part)
         files.move(part, directory)
+        _remove_remains(files, containers, directory)
     return _look(files, directory)
+
+
+def _remove_remains(files: Files, containers: Containers, directory: str) -> None:
+    """What attempts left behind that were killed: half a set of programs, or an image that is still mounted."""
+    parent, name = posixpath.split(directory)
+    for beside in files.list_dir(parent):
+        if beside.startswith(f"{name}.mount-"):
+            containers.unmount(f"{parent}/{beside}")
+        elif beside.startswith(f"{name}.part-"):
+            files.remove_own(f"{parent}/{beside}")
 
 
 def _look(files: Files, directory: str) -> EtcdTools:

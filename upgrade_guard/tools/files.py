@@ -11,7 +11,7 @@ from pathlib import Path
 
 from upgrade_guard.errors import CommandFailed, StepFailed, UsageProblem
 from upgrade_guard.hosts.base import Host
-from upgrade_guard.model.command import Result
+from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, READ_TIMEOUT, run_checked, unexpected
 from upgrade_guard.tools.file_entries import Entry, list_archive, parse_entries
 
@@ -266,6 +266,7 @@ class Files:
         self._change("tar", *flags, *more, *without, "--", *only, timeout=timeout, stdin=local)
 
     def _put(self, path: str, content: bytes | Path, mode: int, timeout: float) -> None:
+        self._remove_remains(path)
         part = f"{path}.part-{secrets.token_hex(4)}"
         self._change("install", f"--mode={mode:04o}", "--", "/dev/null", part)
         try:
@@ -277,6 +278,12 @@ class Files:
         except CommandFailed:
             run_checked(self._host, ("rm", "--force", "--", part), changes=True, accept=(0, 1))
             raise
+
+    def _remove_remains(self, path: str) -> None:
+        """What a process left that was killed while it wrote. Each has its name, for its `dd` may still be at work."""
+        directory, name = posixpath.split(path)
+        remains = ("-maxdepth", "1", "-type", "f", "-name", f"{_literal(name)}.part-????????", "-delete")
+        self._host.run(Command(("find", directory, *remains), timeout=CHANGE_TIMEOUT, changes=True))
 
     def _test(self, flag: str, path: str) -> bool:
         return run_checked(self._host, ("test", flag, path), accept=(0, 1)).exit_status == 0

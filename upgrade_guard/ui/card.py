@@ -56,12 +56,12 @@ def reached_by(transitions: Sequence[Transition], kind: Kind = Kind.UPGRADE) -> 
 def mark(card: Card, state: State) -> str:
     """One word for a stage: done, now, next, failed, back (taken back by the rollback) or "-"."""
     following = next((stage for stage, _ in words.STAGES_OF[card.run.kind] if stage not in card.reached), None)
-    rolling = card.run.state in words.ROLLBACK
+    rolling = card.run.state in words.ROLLBACK and card.run.kind is Kind.UPGRADE
     if state in card.reached:
         return "back" if rolling and state in _CHANGING else "done"
     if state is not following or card.run.state in words.FINAL - words.ROLLBACK:
         return "-"
-    if rolling or card.failed:
+    if rolling or card.failed or card.run.state is State.ROLLBACK_FAILED:
         return "failed"
     return "now" if card.running else "next"
 
@@ -71,6 +71,8 @@ def next_words(run: Run) -> str:
     if run.state in words.FINAL:
         return "nothing: this run is closed"
     if run.state in words.ROLLBACK:
+        if run.kind is Kind.RESTORE:
+            return "the restore goes on until the cluster works"
         return "the rollback goes on until the cluster matches its baseline"
     following = words.next_stage(run.state, run.kind)
     return words.stage_label(following, run.kind) if following else "nothing"
@@ -81,7 +83,9 @@ def render(card: Card) -> RenderableType:
     run = card.run
     heading = Text()
     subject = words.one_line(words.subject(run))
-    heading.append(f"Upgrade {subject}" if run.kind is Kind.UPGRADE else subject.capitalize(), style="bold")
+    heading.append(
+        f"Upgrade {subject}" if run.kind is Kind.UPGRADE else subject[:1].upper() + subject[1:], style="bold"
+    )
     heading.append(f"   cluster {words.one_line(run.cluster) or 'not yet asked'}   run {words.one_line(run.id)}")
     stages = Table.grid(padding=(0, 2))
     stages.add_column(width=8, justify="right")
@@ -91,7 +95,7 @@ def render(card: Card) -> RenderableType:
         word = mark(card, state)
         at = card.reached.get(state)
         stages.add_row(Text(word, style=_STYLES[word]), Text(label), words.moment(at)[11:] if at else "")
-    if run.state in words.ROLLBACK:
+    if run.state in words.ROLLBACK and run.kind is Kind.UPGRADE:
         word = {State.ROLLED_BACK: "done", State.ROLLBACK_FAILED: "failed"}.get(run.state, "now")
         stages.add_row(Text(word, style=_STYLES[word]), Text("Take the cluster back"), "")
     return Group(heading, Text(), stages, Text(), *(_line(*line) for line in lines_below(card)))

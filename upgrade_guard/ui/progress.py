@@ -158,7 +158,7 @@ class Progress:
 
     def rollback_begins(self, reasons: Sequence[str]) -> None:
         """The upgrade failed after the gate, or an operator asked: the cluster is taken back."""
-        self._say("Taking the cluster back, because:", style="bold yellow")
+        self._say("Taking the cluster back, because:" if reasons else "Bringing the cluster back.", style="bold yellow")
         for reason in reasons:
             self._say(f"  - {reason}", style="yellow")
 

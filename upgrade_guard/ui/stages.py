@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from upgrade_guard.model.run import Event, Kind, Outcome, Run, State, StepRow, Transition
 from upgrade_guard.ui import words
@@ -32,6 +33,7 @@ class Attempt:
     ended: datetime | None = None
     outcome: Outcome = Outcome.STARTED
     detail: str = ""
+    result: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float | None:
@@ -67,9 +69,7 @@ def attempts(steps: Sequence[StepRow]) -> tuple[Attempt, ...]:
         if row.outcome is Outcome.STARTED:
             found[key] = Attempt(row.name, row.lane, row.attempt, row.at, row.seq)
         elif row.outcome is not Outcome.VOIDED and (began := found.get(key)) is not None:
-            found[key] = Attempt(
-                began.name, began.lane, began.number, began.began, began.seq, row.at, row.outcome, row.detail
-            )
+            found[key] = replace(began, ended=row.at, outcome=row.outcome, detail=row.detail, result=row.result)
     return tuple(found.values())
 
 

@@ -29,6 +29,8 @@ from upgrade_guard.model.run import (
 )
 from upgrade_guard.model.step import Phase
 from upgrade_guard.ui import words
+from upgrade_guard.ui.durations import durations
+from upgrade_guard.ui.stages import Attempt, attempts, stages
 
 _SEVERITY = {
     Severity.OK: ("ok", "green"),
@@ -56,8 +58,11 @@ class Story:
     head: str = ""
 
 
-def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime) -> RenderableType:
-    """Two lines per run, newest first: what became of it, and its snapshot. They fit a terminal of 100 columns."""
+def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime, more: str = "") -> RenderableType:
+    """Two lines per run, newest first: what became of it, and its snapshot. They fit a terminal of 100 columns.
+
+    `more` is the command that lists older ones, where there may be some.
+    """
     if not runs:
         return Text("No runs yet.")
     rows = []
@@ -83,6 +88,8 @@ def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime)
             newest = snapshots[-1]
             text = f"snapshot {newest.bundle}, {words.size(newest.size)}, revision {newest.revision}"
             lines.append(Text(f"{'':{widths[0]}}  {words.one_line(text)}", style="dim"))
+    if more:
+        lines.append(Text(f"There may be older ones: {more}", style="dim"))
     return Group(*lines)
 
 
@@ -97,8 +104,9 @@ def outcome_style(run: Run) -> str:
     }.get(run.outcome, "")
 
 
-def timeline(story: Story, *, verbose: bool = False) -> RenderableType:
-    """A run from its beginning to its end: moves, steps, approvals, evidence; the commands that change something.
+def timeline(story: Story, now: datetime, *, verbose: bool = False) -> RenderableType:
+    """A run from its beginning to its end: how long its stages took, then moves, steps, approvals, evidence and the
+    commands that change something.
 
     With `verbose` every command, also those that read, and those that only lay our own files.
     """
@@ -115,7 +123,8 @@ def timeline(story: Story, *, verbose: bool = False) -> RenderableType:
         short = kind == "command" and not verbose
         cell = Text(words.one_line(text), style=style, overflow="ellipsis" if short else "fold", no_wrap=short)
         table.add_row(words.moment(at)[11:], kind, cell)
-    return Group(_heading(story.run), Text(), table, *_warnings(story))
+    went = stages(story.run, story.transitions, story.steps, now)
+    return Group(_heading(story.run), Text(), durations(went), Text(), table, *_warnings(story))
 
 
 def _heading(run: Run) -> RenderableType:
@@ -136,19 +145,20 @@ def _heading(run: Run) -> RenderableType:
 
 
 def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str, str]]:
-    began: dict[tuple[str, int], StepRow] = {}
-    for row in story.steps:
-        if row.outcome is Outcome.STARTED:
-            began[(row.name, row.attempt)] = row
+    for one in attempts(story.steps):
+        number = f" (attempt {one.number})" if one.number > 1 else ""
+        if one.ended is None:
+            yield one.began, "step", f"{one.name} started and never concluded: in doubt", "bold yellow"
             continue
-        start = began.pop((row.name, row.attempt), None)
-        took = f" in {words.duration((row.at - start.at).total_seconds())}" if start else ""
-        style = "" if row.outcome is Outcome.SUCCEEDED else "yellow" if row.outcome is Outcome.VOIDED else "red"
-        attempt = f" (attempt {row.attempt})" if row.attempt > 1 else ""
-        detail = f": {said}" if (said := row.detail or _chosen(row)) else ""
-        yield row.at, "step", f"{row.name}{attempt} {words.ENDED[row.outcome]}{took}{detail}", style
-    for row in began.values():
-        yield row.at, "step", f"{row.name} started and never concluded: in doubt", "bold yellow"
+        style = "" if one.outcome is Outcome.SUCCEEDED else "red"
+        detail = f": {said}" if (said := one.detail or _chosen(one)) else ""
+        took = words.duration(one.seconds or 0.0)
+        yield one.ended, "step", f"{one.name}{number} {words.ENDED[one.outcome]} in {took}{detail}", style
+    for row in story.steps:
+        if row.outcome is Outcome.VOIDED:
+            number = f" (attempt {row.attempt})" if row.attempt > 1 else ""
+            detail = f": {row.detail}" if row.detail else ""
+            yield row.at, "step", f"{row.name}{number} {words.ENDED[row.outcome]}{detail}", "yellow"
     for move in story.transitions:
         yield move.at, "state", f"{move.to_state.value} ({move.event.value})", "bold"
         for reason in move.reasons:
@@ -172,10 +182,10 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
             yield command.started_at, "command", text, "dim"
 
 
-def _chosen(row: StepRow) -> str:
+def _chosen(one: Attempt) -> str:
     """What a step decided, and why, where its result says so: the way back of a rollback."""
-    path, why = row.result.get("path"), row.result.get("why")
-    return f"{path}, because {why}" if row.name.endswith("/path") and path and why else ""
+    path, why = one.result.get("path"), one.result.get("why")
+    return f"{path}, because {why}" if one.name.endswith("/path") and path and why else ""
 
 
 def is_plumbing(command: CommandRow) -> bool:

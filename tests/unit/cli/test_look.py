@@ -150,7 +150,9 @@ def test_history_lists_filters_and_refuses(state_dir: Path, recorder: Recorder) 
     assert answer(state_dir, "history", "--target", "v1.29.0") == []
     assert answer(state_dir, "history", "--outcome", "completed") == []
     assert answer(state_dir, "history", "--since", "2999-01-01") == []
-    for words in (("--outcome", "fine"), ("--since", "yesterday"), ("--target", "latest")):
+    assert len(answer(state_dir, "history", "--since", "1h", "--outcome", "open")) == 1
+    assert answer(state_dir, "history", "--target", "bundle-1", "--kind", "drill") == []
+    for words in (("--outcome", "fine"), ("--since", "yesterday"), ("--since", "999999d"), ("--target", "latest")):
         assert invoke(state_dir, "history", *words).exit_code == 2
     first, second = invoke(state_dir, "history").stdout.splitlines()
     assert first.startswith(f"{RUN}  open: copied  v1.27.16 -> v1.28.0  ")
@@ -167,6 +169,7 @@ def test_show_tells_the_whole_story(state_dir: Path, recorder: Recorder) -> None
     assert {"transitions", "steps", "snapshots", "commands", "proofs", "copies", "approvals"} <= set(found)
     assert [moved["to_state"] for moved in found["transitions"]] == ["inspected", "snapshotted", "verified", "copied"]
     assert found["steps"][-1]["outcome"] == "started"
+    assert [stage["verdict"] for stage in found["stages"]] == ["done"] * 4 + ["not finished"]
     told = invoke(state_dir, "show").stdout
     for words in (
         "snapshotted (snapshot-taken)",

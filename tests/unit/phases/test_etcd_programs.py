@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from upgrade_guard.errors import Refused
+from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.scripted import ScriptedHost
-from upgrade_guard.phases.etcd_programs import kept_programs
+from upgrade_guard.phases.etcd_programs import fetch_programs, kept_programs
+from upgrade_guard.tools.etcd_tools import EtcdTools
+from upgrade_guard.tools.files import Files
 
 
 def kept(path: Path, *names: str) -> Path:
@@ -44,3 +49,16 @@ def test_where_to_put_them_is_said(tmp_path: Path, there: bool) -> None:
         kept_programs(directory, "3.5.24", ScriptedHost("here"))
 
     assert str(directory / "3.5.24") in refused.value.hint
+
+
+def test_what_a_killed_fetch_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    ended = subprocess.Popen(("true",))
+    ended.wait()
+    kept(here, f".3.5.9-0.part-{ended.pid}", f".3.5.9-0.part-{os.getppid()}")
+    kept(tmp_path, "node")
+    tools = EtcdTools(*(str(tmp_path / "node" / name) for name in ("etcd", "etcdctl", "etcdutl")))
+
+    fetch_programs(Files(LocalHost("cp1")), tools, here / "3.5.9-0")
+
+    assert {path.name for path in here.iterdir()} == {"3.5.9-0", f".3.5.9-0.part-{os.getppid()}"}

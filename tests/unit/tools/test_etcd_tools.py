@@ -55,6 +55,18 @@ def test_takes_the_programs_out_of_the_image_once(image: Path, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "work" / "etcd").iterdir()] == ["3.5.9-0"]
 
 
+def test_what_a_killed_extraction_left_is_removed_by_the_next(image: Path, tmp_path: Path) -> None:
+    there = tmp_path / "work" / "etcd"
+    (there / "3.5.9-0.mount-0a1b2c3d" / "usr").mkdir(parents=True)
+    program(there / "3.5.9-0.part-0a1b2c3d" / "etcd", "half a set")
+    program(there / "3.5.24-0" / "etcd", "another version")
+
+    extract(tmp_path)
+
+    assert {path.name for path in there.iterdir()} == {"3.5.9-0", "3.5.24-0"}
+    assert (tmp_path / "image.log").read_text() == "unmounted\nunmounted\n"
+
+
 def test_an_older_image_has_no_etcdutl(image: Path, tmp_path: Path) -> None:
     (image / "usr/local/bin/etcdutl").unlink()
     assert extract(tmp_path).etcdutl is None

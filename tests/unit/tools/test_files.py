@@ -60,6 +60,13 @@ def test_write_replaces_the_whole_file_with_the_mode(files: Files, tmp_path: Pat
     assert os.listdir(tmp_path) == ["conf"]
 
 
+def test_what_a_killed_write_left_is_removed_by_the_next(files: Files, tmp_path: Path) -> None:
+    for name in ("a[b].part-0a1b2c3d", "a[b].part-by-hand", "ab.part-0a1b2c3d"):
+        (tmp_path / name).write_text("half")
+    files.write(str(tmp_path / "a[b]"), b"new\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"a[b]", "a[b].part-by-hand", "ab.part-0a1b2c3d"}
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(files: Files, tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "inside").touch()

@@ -6,6 +6,7 @@ import io
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, RenderableType
+from unit.ui.telling import taken_back
 from unit.ui.test_card import run
 
 from upgrade_guard.model.cluster import Addon, Cluster, Node
@@ -75,8 +76,8 @@ def story(command: CommandRow) -> tables.Story:
 
 def test_a_timeline_tells_attempts_in_the_order_of_time() -> None:
     command = CommandRow("r", "a", 1, "cp1", ("kubeadm", "x" * 200), None, AT + timedelta(seconds=2), 900.0, True)
-    lines = text(tables.timeline(story(command)))
-    told = lines[lines.index("") + 1 :]
+    lines = text(tables.timeline(story(command), AT))
+    told = lines[-6:]
     assert told[0] == "02:00:00Z  approval  Upgrade? yes, by ada (prompt)"
     assert told[1].startswith("02:00:02Z  command   cp1 $ kubeadm xxxx")
     assert len(told[1]) <= 100
@@ -86,12 +87,31 @@ def test_a_timeline_tells_attempts_in_the_order_of_time() -> None:
         "02:00:09Z  step      a (attempt 2) taken back: expired",
         "02:00:10Z  step      b started and never concluded: in doubt",
     ]
-    everything = " ".join(text(tables.timeline(story(command), verbose=True)))
+    everything = " ".join(text(tables.timeline(story(command), AT, verbose=True)))
     assert everything.count("x") >= 200
     assert "ran out of time in 15 min 00 s" in everything
 
 
 def test_reads_are_for_those_who_ask_for_more() -> None:
     command = CommandRow("r", "a", 1, "cp1", ("kubectl", "get", "nodes"), 0, AT, 0.1, False)
-    assert not any("kubectl" in line for line in text(tables.timeline(story(command))))
-    assert any("kubectl get nodes: exit 0" in line for line in text(tables.timeline(story(command), verbose=True)))
+    assert not any("kubectl" in line for line in text(tables.timeline(story(command), AT)))
+    assert any("kubectl get nodes: exit 0" in line for line in text(tables.timeline(story(command), AT, verbose=True)))
+
+
+def test_a_timeline_begins_with_how_long_the_stages_took() -> None:
+    lines = text(tables.timeline(taken_back(), AT + timedelta(hours=1)))
+    assert lines[8:15] == [
+        "  done  Inspect the cluster            6.0 s  #######",
+        "  done  Take the snapshot              3.0 s         ###",
+        "  done  Prove that it restores         1.0 s            ##",
+        "  done  Copy it off the control plane  1.0 s              #",
+        "  done  Plan, and your approval        1.0 s               #",
+        "failed  Change the control plane       5.0 s                ######",
+        "  done  Take the cluster back          9.0 s                      ##########",
+    ]
+
+
+def test_a_history_that_is_cut_off_says_how_to_see_more() -> None:
+    runs = [(run(State.PLANNED), ())]
+    assert text(tables.history(runs, AT, "upgrade-guard history --limit 10"))[-1].endswith("history --limit 10")
+    assert len(text(tables.history(runs, AT))) == 1

@@ -1,0 +1,191 @@
+"""Disaster recovery: the cluster of a proven bundle, brought back on control planes that are down or have lost data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from upgrade_guard.errors import Refused, StepFailed
+from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.codec import from_json
+from upgrade_guard.model.run import ApprovalRecord, Event, State
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases import etcd_restore, failed_state, verify
+from upgrade_guard.phases.as_restore import as_restore
+from upgrade_guard.phases.canary import canary
+from upgrade_guard.phases.inspect import cluster as known_cluster
+from upgrade_guard.phases.looking import observation
+from upgrade_guard.phases.proof import proving
+from upgrade_guard.phases.quiesce import quiesce
+from upgrade_guard.phases.restore_bundle import Recorded, Wanted, find_bundle, see_cluster
+from upgrade_guard.phases.restore_ground import GROUND, etcd_programs, see_ground
+from upgrade_guard.phases.restore_nodes import NODES, every_node, in_service, see_nodes
+from upgrade_guard.phases.rollback import files_back, start
+from upgrade_guard.phases.site import Site, etcd_of
+from upgrade_guard.phases.snapshot import CHOSEN, bundle_of, problems_of
+from upgrade_guard.phases.ungated import Ungated
+from upgrade_guard.vault.proof import Expected, Proof
+
+ConfirmCluster = Callable[[str, str], ApprovalRecord]
+"""Ask for the cluster's name, with what the restore costs. Raises DecisionNeeded when it is not given."""
+
+
+class RestoreWorkflow(Ungated):
+    """The phases of one restore from `what`, built anew from the journal's facts whenever the engine asks."""
+
+    def __init__(self, site: Site, what: Wanted, recorded: Recorded, confirm: ConfirmCluster) -> None:
+        self.site = site
+        self.what = what
+        self.recorded = recorded
+        self.confirm = confirm
+
+    def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
+        """What leads from `state` to the next one; without an event at the end the engine asks again."""
+        match state:
+            case State.STARTED:
+                return (proven(self.site, self.what, self.recorded),)
+            case State.INSPECTED:
+                return (Phase("restore-approve", "Your approval", (approve(self.site, self.confirm),), _BEGUN),)
+            case State.ROLLING_BACK:
+                return restoring(self.site, known_cluster(facts), facts)
+            case _:
+                return ()
+
+
+_BEGUN = Event.ROLLBACK_BEGUN
+
+
+def proven(site: Site, what: Wanted, recorded: Recorded) -> Phase:
+    """From started to inspected: the bundle is whole and proven, and this is its cluster. Nothing is touched."""
+    return Phase(
+        "restore-inspect",
+        "The bundle, and what is left of the cluster",
+        (find_bundle(site, what, recorded), etcd_programs(site), see_cluster(site), see_ground(site), prove(site)),
+        event=Event.BUNDLE_PROVEN,
+    )
+
+
+def prove(site: Site) -> Step:
+    """Restored here into scratch, started and compared, in this run: what was proven once may have rotted since."""
+
+    def expected(facts: Facts) -> Expected:
+        manifest = bundle_of(site, facts).manifest
+        return Expected(manifest.revision, manifest.cluster_id, live_hash=lambda _: manifest.hashkv)
+
+    def failed(verdict: Proof) -> Refused:
+        return Refused(
+            f"the bundle cannot be restored: {verdict.message}; nothing was touched",
+            hint="close this run and name another bundle: upgrade-guard abort; upgrade-guard backup list",
+        )
+
+    return proving(
+        site,
+        lambda facts: site.local_etcd_tools(etcd_of(known_cluster(facts).control_planes[0]).image),
+        expected,
+        failed,
+        verdict_name=lambda facts, bundle: f"{bundle}-{facts.run_id}",
+    )
+
+
+def approve(site: Site, confirm: ConfirmCluster) -> Step:
+    """A person types the cluster's name, or gave it: what was written since the snapshot is lost."""
+    given: list[ApprovalRecord] = []
+
+    def probe(_: Facts) -> Seen:
+        if given:
+            return Done({"by": given[-1].by, "how": given[-1].how}, records=(given[-1],))
+        return NotDone("the restore is not approved yet")
+
+    def act(facts: Facts) -> None:
+        given.append(confirm(known_cluster(facts).name, cost(site, facts)))
+
+    return Step("restore/approve", "approve the restore", probe, act)
+
+
+def cost(site: Site, facts: Facts) -> str:
+    """What is lost and what happens to each control plane, as an operator reads it before the yes."""
+    cluster, seen, bundle = known_cluster(facts), facts.of(GROUND), bundle_of(site, facts)
+    taken = bundle.manifest.taken_at
+    about = f"Kubernetes {cluster.version}, taken at {taken:%Y-%m-%d %H:%M:%SZ}, revision {bundle.manifest.revision}"
+    lines = [f"Restore cluster {cluster.name} from {bundle.name}: {about}.", f"  {lost_writes(facts)}"]
+    for node in cluster.control_planes:
+        fate = "its etcd data is lost already" if node.name in seen["lost"] else "its etcd data is moved aside"
+        lines.append(f"  {node.name}: the control plane is stopped, {fate}, its files become those of the bundle.")
+    return "\n".join([*lines, *(f"  {note}" for note in seen["notes"])])
+
+
+def lost_writes(facts: Facts) -> str:
+    """Which writes the restore loses, as far as it is known."""
+    taken = facts.of(CHOSEN)
+    now = facts.of(GROUND)["revision_now"]
+    if now is None:
+        return f"etcd does not answer: everything written after {taken['taken_at'][:19]}Z is lost."
+    written = max(0, int(now) - int(taken["revision"]))
+    return f"etcd answers, at revision {now}: {written} revisions written since the snapshot are lost."
+
+
+def restoring(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
+    """From rolling-back to restored: the whole way of a rollback; once the API answers, every node that it knows."""
+    planes = cluster.control_planes
+    control_planes = (
+        Phase("restore-bundle", "The bundle", (still_sound(site),)),
+        *as_restore(
+            failed_state.keep(site, cluster, etcd_answers=facts.of(GROUND)["revision_now"] is not None),
+            *quiesce(site, cluster, facts.run_id),
+            *etcd_restore.restore(site, cluster, facts.run_id, lambda facts: bump(site, facts)),
+            Phase(
+                "rollback-files",
+                "Files back",
+                tuple(files_back(site, node, manifests=False) for node in planes),
+                at_once=len(planes),
+            ),
+            *start(site, cluster),
+        ),
+        Phase("restore-find-nodes", "Find the nodes", (see_nodes(site, cluster),)),
+    )
+    if not facts.has(NODES):
+        return control_planes
+    nodes = (*control_planes, *as_restore(*every_node(site, from_json(Cluster, facts.of(NODES)["cluster"]), facts)))
+    if not facts.has("restore/watchers"):
+        return nodes
+    return (*nodes, verification(site, cluster, in_service(facts)))
+
+
+def verification(site: Site, cluster: Cluster, working: Cluster) -> Phase:
+    """etcd, the nodes that came up, and a canary on each of them."""
+    versions = {node.name: Version.parse(node.kubelet_version) for node in working.nodes}
+    return Phase(
+        "restore-verify",
+        "Verification",
+        (
+            verify.etcd_sound(site, working, "restore/verify"),
+            verify.nodes_ready(site, working, versions, Version.parse(cluster.version), "restore/verify"),
+            canary(site, working, "restore/verify/canary"),
+        ),
+        event=Event.RESTORE_CONFIRMED,
+    )
+
+
+def bump(site: Site, facts: Facts) -> int:
+    """Beyond what the cluster has seen: the live etcd knows it, or else the newest of its bundles and its age."""
+    manifest = bundle_of(site, facts).manifest
+    known = [other.manifest.revision for other in site.vault.bundles() if other.manifest.cluster == manifest.cluster]
+    age = (site.clock.now() - manifest.taken_at).total_seconds()
+    return etcd_restore.bump_beyond(age, manifest.revision, max([*known, facts.of(GROUND)["revision_now"] or 0]))
+
+
+def still_sound(site: Site) -> Step:
+    """The bundle is still as it was proven: seen again before anything is stopped for it."""
+
+    def look(facts: Facts) -> Seen:
+        bundle = bundle_of(site, facts)
+        problems = problems_of(bundle, facts)
+        if problems:
+            raise StepFailed(
+                "the bundle changed since it was proven; nothing was stopped",
+                hint=f"put a copy of it in the place of {bundle.path}, then: upgrade-guard resume",
+                reasons=problems,
+            )
+        return Done({"bundle": bundle.name})
+
+    return observation("restore/sound", "see that the bundle is still as it was proven", look, lasting=True)

@@ -1,0 +1,142 @@
+"""Look at what is left of the cluster before anything is touched: is it this cluster, and can it be restored?"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+
+from upgrade_guard.checks.gather_node import read_etcd_manifest, read_if_there, read_installed, room
+from upgrade_guard.checks.packages import PACKAGES
+from upgrade_guard.errors import GuardError, HostUnreachable, Refused
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.phases.inspect import cluster as known_cluster
+from upgrade_guard.phases.looking import observation
+from upgrade_guard.phases.restore_bundle import cluster_of
+from upgrade_guard.phases.restore_obstacles import EtcdNow, Ground, notes, obstacles
+from upgrade_guard.phases.site import NodeTools, Site, etcd_of
+from upgrade_guard.phases.snapshot import bundle_of
+from upgrade_guard.tools.containers import full_image_name
+from upgrade_guard.vault.bundle import SNAPSHOT, NodeFiles
+
+GROUND = "restore/ground"
+AUTHORITIES = ("pki/ca.crt", "pki/etcd/ca.crt")
+
+
+def etcd_programs(site: Site) -> Step:
+    """etcd's programs of the bundle's version on every control plane and here, without an API that could be asked."""
+
+    def probe(facts: Facts) -> Seen:
+        cluster = cluster_of(site, bundle_of(site, facts))
+        missing = [node.name for node in cluster.nodes if not site.has_etcd_tools(node)]
+        if missing:
+            return NotDone(f"etcd's programs are not there yet for {', '.join(missing)}")
+        return Done({"directories": {node.name: site.etcd_tools_directory(node) for node in cluster.nodes}})
+
+    def act(facts: Facts) -> None:
+        for node in cluster_of(site, bundle_of(site, facts)).nodes:
+            try:
+                site.ensure_etcd_tools(node)
+            except HostUnreachable:
+                raise
+            except GuardError as problem:
+                if site.send_etcd_tools(node):
+                    continue
+                image = etcd_of(node).image
+                raise Refused(
+                    f"etcd's programs of {image} are neither on {node.name} nor on this machine; nothing was touched",
+                    hint=f"on {node.name}: ctr -n k8s.io images pull {image}, then: upgrade-guard resume",
+                    reasons=(problem.message, *problem.reasons),
+                ) from problem
+
+    return Step("inspect/etcd-tools", "take etcd's own programs out of its image", probe, act, lasting=False)
+
+
+def see_ground(site: Site) -> Step:
+    """Every control plane of the bundle. Raises Refused with everything that stands in the way."""
+
+    def look(facts: Facts) -> Seen:
+        cluster, bundle = known_cluster(facts), bundle_of(site, facts)
+        manifest = bundle.manifest
+        now = etcd_now(site, cluster)
+        grounds = tuple(ground(site, node, manifest.node_files[node.name]) for node in cluster.nodes)
+        found = obstacles(manifest, site.config.cluster.name, grounds, now, manifest.files[SNAPSHOT].size)
+        if found:
+            raise Refused(
+                f"{len(found)} reason(s) stand in the way of the restore; nothing was touched",
+                hint=found[0].cure,
+                reasons=tuple(f"{one.reason} {one.cure[0].upper()}{one.cure[1:]}" for one in found),
+            )
+        return Done(
+            {
+                "revision_now": now.status.revision if now.status else None,
+                "lost": [one.node for one in grounds if one.lost],
+                "notes": list(notes(manifest, grounds, now)),
+            }
+        )
+
+    return observation(GROUND, "see that the cluster can be restored from it", look)
+
+
+def ground(site: Site, node: Node, listing: NodeFiles) -> Ground:
+    """One control plane as its own programs and files describe it."""
+    tools, etcd = site.on(node), etcd_of(node)
+    try:
+        text = read_if_there(tools.files, f"{listing.manifests_dir}/etcd.yaml")
+        live, _ = read_etcd_manifest(text)
+        digests = _authorities(tools)
+        mounted = tools.files.is_mount_point(etcd.data_dir)
+        images, problem = _images(tools)
+        return Ground(
+            node=node.name,
+            packages=read_installed(tools) or {},
+            wanted_packages={name: version for name, version in listing.packages.items() if name in PACKAGES},
+            authorities=digests,
+            wanted_authorities={file.path: file.sha256 for file in listing.present if file.path in digests},
+            member=live.name if live else "",
+            wanted_member=etcd.name,
+            data_room=room(tools.files, etcd.data_dir if mounted else posixpath.dirname(etcd.data_dir)),
+            work_room=room(tools.files, tools.settings.work_dir),
+            missing_images=() if problem else _missing(images, node.manifests),
+            lost=not tools.files.exists(f"{etcd.data_dir}/member"),
+            runtime_problem=problem,
+        )
+    except HostUnreachable as problem:
+        return Ground(node.name, unreachable=problem.message)
+
+
+def etcd_now(site: Site, cluster: Cluster) -> EtcdNow:
+    """What the live etcd says, from the first member that answers; its list of members needs a quorum."""
+    for node in cluster.control_planes:
+        try:
+            etcdctl = site.etcdctl(node)
+            status = etcdctl.endpoint_status(cluster=False)[0]
+        except GuardError:
+            continue
+        try:
+            return EtcdNow(status, tuple(member.name for member in etcdctl.member_list()))
+        except GuardError:
+            return EtcdNow(status)
+    return EtcdNow()
+
+
+def _authorities(tools: NodeTools) -> dict[str, str]:
+    paths = (f"{tools.settings.kubernetes_dir}/{path}" for path in AUTHORITIES)
+    there = tuple(path for path in paths if tools.files.exists(path))
+    return tools.files.sha256(*there)
+
+
+def _images(tools: NodeTools) -> tuple[tuple[str, ...], str]:
+    """The images that are there, or why the runtime did not say."""
+    try:
+        tools.containers.all()
+        return tools.containers.images(), ""
+    except HostUnreachable:
+        raise
+    except GuardError as problem:
+        return (), problem.message
+
+
+def _missing(images: tuple[str, ...], wanted: Mapping[str, str]) -> tuple[str, ...]:
+    there = {full_image_name(image) for image in images}
+    return tuple(sorted(image for image in wanted.values() if full_image_name(image) not in there))
