@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upgrade_guard.cli import backup_keep, backup_look, wiring
+from upgrade_guard.cli import backup_drill, backup_keep, backup_look, backup_schedule, backup_watch, wiring
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.policy import freeze
 from upgrade_guard.cli.quick import QuickCommand, QuickGroup
@@ -37,6 +37,9 @@ def register(app: typer.Typer) -> None:
     """Add the group to the program."""
     backup_look.register(commands)
     backup_keep.register(commands)
+    backup_drill.register(commands)
+    backup_watch.register(commands)
+    backup_schedule.register(commands)
     app.add_typer(commands, name="backup")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upgrade_guard.cli import wiring
+from upgrade_guard.cli import backup_standing, wiring
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.errors import UsageProblem
@@ -15,6 +15,7 @@ from upgrade_guard.model.run import OF_THE_CLUSTER, Kind
 from upgrade_guard.model.version import Version
 
 if TYPE_CHECKING:
+    from upgrade_guard.cli.backup_standing import BackupStanding
     from upgrade_guard.journal import Journal
     from upgrade_guard.phases.site import Site
 
@@ -37,25 +38,32 @@ def status(context: typer.Context) -> None:
     config = front.settings().config
     with wiring.reading(config) as journal:
         opened = journal.open_run() if journal is not None else None
+        backups = backup_standing.gather(config, journal)
         if journal is None or opened is None:
-            front.answer(None, lambda: _nothing_open(front, journal))
+            front.answer(None, lambda: _nothing_open(front, journal, backups))
             return
         from upgrade_guard.cli.standing import standing
 
         found = standing(config, journal, opened)
 
     def shown() -> object:
+        from rich.console import Group
+        from rich.text import Text
+
         from upgrade_guard.cli.standing import lines
 
-        return lines(found, front.pasteable)
+        return Group(
+            lines(found, front.pasteable), *(Text(line) for line in backup_standing.lines(backups, front.pasteable))
+        )
 
-    front.answer(found.answer(), shown)
+    front.answer(found.answer() | {"backups": backup_standing.answer(backups)}, shown)
 
 
-def _nothing_open(front: Front, journal: Journal | None) -> str:
+def _nothing_open(front: Front, journal: Journal | None, backups: BackupStanding) -> str:
     last = journal.runs(limit=1) if journal is not None else ()
     before = f"\nThe last one, {last[0].id} to {last[0].target}, ended {last[0].outcome}." if last else ""
-    return f"No run is open.{before}\nNext: {front.pasteable('upgrade-guard run VERSION')}"
+    about_backups = "".join(f"\n{line}" for line in backup_standing.lines(backups, front.pasteable))
+    return f"No run is open.{before}{about_backups}\nNext: {front.pasteable('upgrade-guard run VERSION')}"
 
 
 def plan(context: typer.Context, version: Target = None) -> None:

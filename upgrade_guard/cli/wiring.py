@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from upgrade_guard.config import Config
     from upgrade_guard.engine.runner import Runner
     from upgrade_guard.engine.workflow import Workflow
+    from upgrade_guard.hosts.base import Host
     from upgrade_guard.journal import Journal
+    from upgrade_guard.model.clock import Clock
     from upgrade_guard.phases.approval import Approve
     from upgrade_guard.phases.preview import GoingBack
     from upgrade_guard.phases.restore import ConfirmCluster
@@ -186,8 +188,18 @@ def drive(
         raise
     finally:
         transcript.close()
+        _tell_monitoring(front, config, journal)
         if transcript.log_problem:
             front.screen.tell(f"The run's log is incomplete: {transcript.log_problem}", style="yellow")
+
+
+def _tell_monitoring(front: Front, config: Config, journal: Journal) -> None:
+    """Every kind of run may have made, tried or removed a backup."""
+    from upgrade_guard.cli.backup_standing import tell_monitoring
+
+    trouble = tell_monitoring(config, journal)
+    if trouble:
+        front.screen.tell(trouble, style="yellow")
 
 
 def workflow_of(run: Run, site: Site, journal: Journal, approve: Approve, confirm: ConfirmCluster) -> Workflow:
@@ -217,6 +229,10 @@ def workflow_of(run: Run, site: Site, journal: Journal, approve: Approve, confir
             from upgrade_guard.phases.prune_workflow import PruneWorkflow
 
             return PruneWorkflow(site, run.settings)
+        case Kind.DRILL:
+            from upgrade_guard.phases.drill_workflow import DrillWorkflow
+
+            return DrillWorkflow(site, run.target)
         case _:
             raise NotImplementedError(f"runs of kind {run.kind.value}")
 
@@ -293,6 +309,18 @@ def looking(config: Config) -> Iterator[Site]:
     interruption = Interruption()
     with interruption.install():
         yield Site.build(config, transcript=SilentTranscript(), clock=SystemClock(interruption))
+
+
+@contextmanager
+def this_machine() -> Iterator[tuple[Host, Clock]]:
+    """Where timers are installed, and what time it is here."""
+    from upgrade_guard.engine.clock import SystemClock
+    from upgrade_guard.engine.interruption import Interruption
+    from upgrade_guard.hosts.local import LocalHost
+
+    interruption = Interruption()
+    with interruption.install():
+        yield LocalHost("here"), SystemClock(interruption)
 
 
 def allowed_targets(site: Site) -> tuple[tuple[str, str], ...]:

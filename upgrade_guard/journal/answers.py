@@ -22,6 +22,7 @@ from upgrade_guard.model.run import (
     Kind,
     NodeRecord,
     ProofRecord,
+    ProvenSnapshot,
     Run,
     SnapshotRecord,
     StepRow,
@@ -70,6 +71,11 @@ class Answers:
             return history.runs(
                 rows, kinds=kinds, limit=limit, cluster=cluster, target=target, outcome=outcome, since=since
             )
+
+    def newest_proven(self, cluster: str = "") -> ProvenSnapshot | None:
+        """The newest snapshot that was proven in its own run, of any kind; of that cluster unless it is ""."""
+        with self._rows() as rows:
+            return history.newest_proven(rows, cluster)
 
     def latest(self, run_id: str, step_name: str) -> StepRow | None:
         """The newest row of a step; an outcome of STARTED means that it is under way, or in doubt."""

@@ -28,6 +28,7 @@ from upgrade_guard.model.run import (
     NodeRecord,
     Outcome,
     ProofRecord,
+    ProvenSnapshot,
     Run,
     SnapshotRecord,
     State,
@@ -87,6 +88,29 @@ def runs(
     if limit is not None:
         sql, parameters["limit"] = f"{sql} LIMIT :limit", limit
     return tuple(run_of(row) for row in rows.select(sql, parameters))
+
+
+def newest_proven(rows: Rows, cluster: str) -> ProvenSnapshot | None:
+    """The newest snapshot with a good proof of its own run. One run after the other is looked at, newest first."""
+    sql = (
+        "SELECT s.run_id, s.bundle FROM snapshots s WHERE EXISTS "
+        "(SELECT 1 FROM proofs p WHERE p.run_id = s.run_id AND p.bundle = s.bundle AND p.ok = 1) "
+        "AND (:cluster = '' OR (SELECT cluster FROM runs WHERE id = s.run_id) = :cluster) "
+        "ORDER BY s.seq DESC LIMIT 1"
+    )
+    for row in rows.select(sql, {"cluster": cluster}):
+        run_id = row["run_id"]
+        found = [one for one in snapshots(rows, run_id) if one.bundle == row["bundle"]][-1]
+        proof = [one for one in proofs(rows, run_id) if one.bundle == found.bundle and one.ok][-1]
+        equal = [one for one in copies(rows, run_id) if one.bundle == found.bundle and one.read_back]
+        return ProvenSnapshot(
+            run=run_named(rows, run_id)[0],
+            snapshot=found,
+            proof=proof,
+            copies=len({one.target for one in equal}),
+            kept_at=max((one.copied_at for one in equal), default=None),
+        )
+    return None
 
 
 def latest(rows: Rows, run_id: str, step_name: str) -> StepRow | None:

@@ -235,4 +235,15 @@ class ApprovalRecord:
     at: datetime
 
 
+@dataclass(frozen=True)
+class ProvenSnapshot:
+    """A snapshot that was proven in the run that took it. `copies` were read back equal, the last one at `kept_at`."""
+
+    run: Run
+    snapshot: SnapshotRecord
+    proof: ProofRecord
+    copies: int
+    kept_at: datetime | None
+
+
 Record = NodeRecord | SnapshotRecord | ProofRecord | CopyRecord | ApprovalRecord

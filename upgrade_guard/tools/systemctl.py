@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
-from upgrade_guard.model.command import Result
-from upgrade_guard.tools.commands import CHANGE_TIMEOUT, failure, run_checked
+from upgrade_guard.model.command import Command, Result
+from upgrade_guard.tools.commands import CHANGE_TIMEOUT, READ_TIMEOUT, failure, run_checked
 
 _INACTIVE = 3  # systemctl(1): the unit is not active
 _NO_SUCH_UNIT = 4
@@ -53,6 +53,11 @@ class Systemctl:
     def disable_now(self, unit: str) -> None:
         """Stop it now, and do not start it at boot."""
         self._change("disable", unit, "--now")
+
+    def runs(self) -> bool:
+        """Is this machine run by systemd? In a container its programs may be there without it."""
+        argv = ("systemctl", "show", "--property=Version")
+        return self._host.run(Command(argv, timeout=READ_TIMEOUT)).exit_status == 0
 
     def properties(self, unit: str, *names: str) -> dict[str, str]:
         """Properties in systemd's own words; "" for one that it does not have, such as a time that never came."""

@@ -20,11 +20,19 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class ScheduledEnd:
+    """How the last start by the timer ended, as systemd saw it: also one that could not even begin a run."""
+
+    at: datetime
+    exit_status: str
+
+
+@dataclass(frozen=True)
 class Freshness:
     """What is known at one moment. `wanted_age` is backup.max_age in seconds, 0 when it is not set.
 
     `taken_at` is when the newest proven snapshot was taken; `failure` the newest failed backup. `timer_is_there` says
-    whether the timer's file still is.
+    whether the timer's file still is, `timer_state` what systemd calls it. `ended` is the last start that failed.
     """
 
     now: datetime
@@ -33,6 +41,8 @@ class Freshness:
     wanted_age: float
     schedule: Schedule | None
     timer_is_there: bool
+    timer_state: str = "active"
+    ended: ScheduledEnd | None = None
 
     @property
     def age(self) -> float | None:
@@ -48,7 +58,7 @@ class Freshness:
 
     def problems(self) -> tuple[str, ...]:
         """Everything that is wrong, a sentence each; none means well."""
-        return (*self._overdue(), *self._failed(), *self._gone())
+        return (*self._overdue(), *self._failed(), *self._ended(), *self._gone())
 
     def _overdue(self) -> tuple[str, ...]:
         age, most = self.age, self.max_age
@@ -74,10 +84,21 @@ class Freshness:
         ago = span((self.now - failure.at).total_seconds())
         return (f"The last backup, run {failure.run_id}, failed {ago} ago: {failure.why}",)
 
-    def _gone(self) -> tuple[str, ...]:
-        if self.schedule is None or self.timer_is_there:
+    def _ended(self) -> tuple[str, ...]:
+        ended = self.ended
+        if ended is None or self._failed() or (self.taken_at is not None and self.taken_at >= ended.at):
             return ()
-        return (f"The schedule's timer {self.schedule.timer_path} is gone.",)
+        ago = span((self.now - ended.at).total_seconds())
+        return (f"The last scheduled backup ended {ago} ago with exit {ended.exit_status}.",)
+
+    def _gone(self) -> tuple[str, ...]:
+        if self.schedule is None:
+            return ()
+        if not self.timer_is_there:
+            return (f"The schedule's timer {self.schedule.timer_path} is gone.",)
+        if self.timer_state != "active":
+            return (f"The schedule's timer {self.schedule.timer_path.name} is {self.timer_state}: it starts nothing.",)
+        return ()
 
 
 def span(seconds: float) -> str:

@@ -82,8 +82,7 @@ def prove(
     size = path.stat().st_size if path.is_file() else 0
     with scratch_directory(scratch) as directory:
         if lacking := room_lacking(size, shutil.disk_usage(directory).free, _memory_available(), scratch):
-            hint = "Free it, then: upgrade-guard resume"
-            raise Refused("there is no room to prove the snapshot", hint=hint, reasons=lacking)
+            raise Refused("there is no room to prove the snapshot", reasons=lacking)  # what to type: the engine knows
         ladder = _Ladder(clock, progress)
         try:
             _climb(ladder, _Task(path, bundle, size, expected, tools, host, directory, look))

@@ -77,17 +77,13 @@ WantedBy=timers.target
 
 @dataclass(frozen=True)
 class Schedule:
-    """A timer that was written. `longest_pause` is the greatest number of seconds between two of its times.
-
-    `enabled`: systemd was told of it; not so where units were written for a package.
-    """
+    """A service and its timer. `longest_pause` is the greatest number of seconds between two of its times."""
 
     unit: str
     unit_dir: str
     calendar: str
     longest_pause: float
     installed_at: datetime
-    enabled: bool
 
     @property
     def service_path(self) -> Path:

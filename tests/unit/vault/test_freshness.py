@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from upgrade_guard.vault.freshness import Failure, Freshness, span
+from upgrade_guard.vault.freshness import Failure, Freshness, ScheduledEnd, span
 from upgrade_guard.vault.schedule import DAILY, UNIT, Schedule
 
 NOW = datetime(2026, 11, 22, 14, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 LONG_AGO = NOW - 1000 * HOUR
-SCHEDULE = Schedule(UNIT, "/etc/systemd/system", DAILY, 86_400.0, LONG_AGO, enabled=True)
+SCHEDULE = Schedule(UNIT, "/etc/systemd/system", DAILY, 86_400.0, LONG_AGO)
 WELL = Freshness(NOW, NOW - 12 * HOUR, None, 0.0, SCHEDULE, timer_is_there=True)
 NEW = replace(SCHEDULE, installed_at=NOW - HOUR)
 
@@ -28,6 +28,7 @@ NEW = replace(SCHEDULE, installed_at=NOW - HOUR)
         {"schedule": NEW, "taken_at": None},
         {"schedule": NEW, "taken_at": LONG_AGO},
         {"wanted_age": 48 * 3600.0, "taken_at": NOW - 40 * HOUR},
+        {"ended": ScheduledEnd(NOW - 13 * HOUR, "5")},
         {"failure": Failure("r1", NOW - 13 * HOUR, "the disk was full")},  # one since then went well
     ],
 )
@@ -62,8 +63,17 @@ def test_all_is_well(changes: dict[str, Any]) -> None:
             {"failure": Failure("r1", NOW - 2 * HOUR, "no quorum"), "schedule": None, "taken_at": None},
             "The last backup, run r1, failed 2 h ago: no quorum",
         ),
+        ({"ended": ScheduledEnd(NOW - 3 * HOUR, "5")}, "The last scheduled backup ended 3 h ago with exit 5."),
+        (  # the same failure, told once
+            {"failure": Failure("r1", NOW - 2 * HOUR, "no quorum"), "ended": ScheduledEnd(NOW - 2 * HOUR, "4")},
+            "The last backup, run r1, failed 2 h ago: no quorum",
+        ),
         (
-            {"timer_is_there": False},
+            {"timer_state": "inactive"},
+            "The schedule's timer upgrade-guard-backup.timer is inactive: it starts nothing.",
+        ),
+        (
+            {"timer_is_there": False, "timer_state": "inactive"},
             "The schedule's timer /etc/systemd/system/upgrade-guard-backup.timer is gone.",
         ),
     ],

@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from unit.systemd import there
 from unit.vault.builds import RealClock
 
 from upgrade_guard.errors import CommandFailed, Refused, StepFailed, UsageProblem
@@ -37,14 +37,8 @@ CALENDAR = "Normalized form: *-*-* 02:00:00\n    Next elapse: Mon 2026-11-23 02:
 
 @pytest.fixture(scope="session")
 def systemd_analyze() -> str:
-    """systemd's own judge of units; the package is installed where it is missing and that is allowed."""
-    if shutil.which("systemd-analyze") is None and os.geteuid() == 0:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for argv in (("apt-get", "update"), ("apt-get", "install", "--yes", "--no-install-recommends", "systemd")):
-            subprocess.run(argv, env=environment, check=True, timeout=600, capture_output=True)
-    found = shutil.which("systemd-analyze")
-    assert found, "systemd-analyze is missing: install the package systemd"
-    return found
+    """systemd's own judge of units."""
+    return there()
 
 
 def verified(systemd_analyze: str, directory: Path) -> str:
@@ -151,23 +145,19 @@ class Machine:
         self.record = tmp_path / "state" / "schedule.json"
         self.host = ScriptedHost("here")
         self.host.answers("env", "TZ=UTC", "systemd-analyze", ..., stdout=CALENDAR)
+        self.host.answers("systemctl", "show", "--property=Version", stdout="Version=252.38\n")
         self.host.answers("systemctl", "daemon-reload")
 
-    def install(self, *, calendar: str = DAILY, unit: str = UNIT, enable: bool = True) -> Schedule:
-        return scheduling.install(
-            COMMAND,
-            user="root",
-            calendar=calendar,
-            unit=unit,
-            unit_dir=self.units,
-            enable=enable,
-            record=self.record,
-            host=self.host,
-            clock=RealClock(),
-        )
+    def planned(self, calendar: str = DAILY, unit: str = UNIT) -> Schedule:
+        return scheduling.planned(calendar=calendar, unit=unit, unit_dir=self.units, host=self.host, clock=RealClock())
+
+    def install(self, unit: str = UNIT) -> Schedule:
+        wanted = self.planned(unit=unit)
+        scheduling.install(wanted, COMMAND, user="root", record=self.record, host=self.host)
+        return wanted
 
     def asked(self) -> list[tuple[str, ...]]:
-        return [argv for argv in self.host.argvs if argv[0] == "systemctl"]
+        return [argv for argv in self.host.argvs if argv[0] == "systemctl" and argv[1] != "show"]
 
 
 @pytest.fixture
@@ -216,10 +206,11 @@ def test_a_timer_that_systemd_refuses_is_still_known_of(machine: Machine) -> Non
 
 def test_nothing_is_written_for_a_calendar_that_systemd_does_not_understand(machine: Machine) -> None:
     machine.host = ScriptedHost("here")
+    machine.host.answers("systemctl", "show", "--property=Version", stdout="Version=252.38\n")
     machine.host.answers("env", "TZ=UTC", "systemd-analyze", ..., exit_status=1, stderr="Failed to parse\n")
 
     with pytest.raises(UsageProblem, match="'nonsense' is not a calendar expression: Failed to parse"):
-        machine.install(calendar="nonsense")
+        machine.planned("nonsense")
 
     assert not list(machine.units.iterdir())
     assert not machine.record.exists()
@@ -227,6 +218,7 @@ def test_nothing_is_written_for_a_calendar_that_systemd_does_not_understand(mach
 
 def test_without_systemd_cron_is_named(machine: Machine) -> None:
     machine.host = ScriptedHost("here")
+    machine.host.answers("systemctl", "show", "--property=Version", stdout="Version=252.38\n")
     machine.host.answers("env", "TZ=UTC", "systemd-analyze", ..., exit_status=127)
 
     with pytest.raises(Refused) as refused:
@@ -235,9 +227,38 @@ def test_without_systemd_cron_is_named(machine: Machine) -> None:
     assert "--cron" in refused.value.hint
 
 
-def test_units_for_a_package_are_not_enabled(machine: Machine) -> None:
-    assert not machine.install(enable=False).enabled
+def test_a_machine_that_systemd_does_not_run_is_refused_before_anything_is_written(machine: Machine) -> None:
+    wanted = machine.planned()
+    host = ScriptedHost("here")
+    host.answers("systemctl", "show", "--property=Version", exit_status=1, stderr="Host is down\n")
+
+    with pytest.raises(Refused, match="no systemd runs this machine") as refused:
+        scheduling.install(wanted, COMMAND, user="root", record=machine.record, host=host)
+
+    assert "--cron" in refused.value.hint
+    assert not list(machine.units.iterdir())
+    assert not machine.record.exists()
+
+
+def test_remove_without_a_running_systemd_leaves_nothing_enabled(machine: Machine) -> None:
+    machine.host.answers("systemctl", "enable", "--now", f"{UNIT}.timer")
+    installed = machine.install()
+    (machine.units / "timers.target.wants").mkdir()
+    (machine.units / "timers.target.wants" / f"{UNIT}.timer").symlink_to(installed.timer_path)
+    machine.host = ScriptedHost("here")
+    machine.host.answers("systemctl", "show", "--property=Version", exit_status=1, stderr="Host is down\n")
+
+    scheduling.remove(installed, record=machine.record, host=machine.host)
+
+    assert [path.name for path in machine.units.rglob("*")] == ["timers.target.wants"]
+
+
+def test_units_for_a_package_are_only_written(machine: Machine) -> None:
+    scheduling.write_units(machine.planned(), COMMAND, "root")
+
+    assert len(list(machine.units.iterdir())) == 2
     assert machine.asked() == []
+    assert not machine.record.exists()
 
 
 def test_a_directory_that_is_not_there_is_told_and_nothing_remembered(machine: Machine) -> None:
@@ -288,13 +309,33 @@ def test_look_says_what_systemd_says(machine: Machine) -> None:
         "show",
         f"{UNIT}.service",
         ...,
-        stdout="Result=success\nExecMainStatus=0\nExecMainExitTimestamp=n/a\n",
+        stdout="Result=success\nExecMainStatus=0\nExecMainExitTimestampMonotonic=0\n",
     )
 
-    standing = scheduling.look(installed, machine.host)
+    standing = scheduling.look(installed, machine.host, RealClock())
 
     assert (standing.active, standing.next_at) == ("active", "Mon 2026-11-23 02:00:00 UTC")
-    assert (standing.last_at, standing.last_result, standing.last_exit_status) == ("", "", "")
+    assert (standing.last_at, standing.last_result, standing.last_ended_at) == ("", "", None)
+
+
+def test_look_tells_when_a_start_failed(machine: Machine) -> None:
+    machine.host.answers("systemctl", "enable", "--now", f"{UNIT}.timer")
+    installed = machine.install()
+    ago = int((RealClock().monotonic() - 60) * 1e6)
+    machine.host.answers("systemctl", "show", f"{UNIT}.timer", ..., stdout="ActiveState=active\n")
+    machine.host.answers(
+        "systemctl",
+        "show",
+        f"{UNIT}.service",
+        ...,
+        stdout=f"Result=exit-code\nExecMainStatus=5\nExecMainExitTimestampMonotonic={ago}\n",
+    )
+
+    standing = scheduling.look(installed, machine.host, RealClock())
+
+    assert (standing.last_result, standing.last_exit_status) == ("exit-code", "5")
+    assert standing.last_ended_at is not None
+    assert timedelta(seconds=59) < RealClock().now() - standing.last_ended_at < timedelta(seconds=70)
 
 
 def test_a_record_that_is_damaged_is_named(tmp_path: Path) -> None:
@@ -305,11 +346,11 @@ def test_a_record_that_is_damaged_is_named(tmp_path: Path) -> None:
 
 
 def test_a_record_survives_being_written_and_read(tmp_path: Path) -> None:
-    schedule = Schedule(UNIT, "/etc/systemd/system", DAILY, 86_400.0, RealClock().now(), enabled=True)
+    schedule = Schedule(UNIT, "/etc/systemd/system", DAILY, 86_400.0, RealClock().now())
     remember(tmp_path / "new" / "schedule.json", schedule)
     assert remembered(tmp_path / "new" / "schedule.json") == schedule
 
 
 def test_this_machines_systemd_knows_the_default_calendar(machine: Machine, systemd_analyze: str) -> None:
     machine.host = LocalHost("here")  # type: ignore[assignment]
-    assert machine.install(enable=False).longest_pause == 86_400.0
+    assert machine.planned().longest_pause == 86_400.0

@@ -1,0 +1,85 @@
+"""`backup drill`: does the backup come back, how long does it take, and what is in it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from upgrade_guard.cli import wiring
+from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.quick import QuickCommand
+from upgrade_guard.cli.wiring import Choices
+from upgrade_guard.errors import UsageProblem
+from upgrade_guard.model.run import Event, Kind, Move, Run, State
+
+if TYPE_CHECKING:
+    from upgrade_guard.journal import Journal
+
+
+def register(commands: typer.Typer) -> None:
+    """Add the command to the group `backup`."""
+    commands.command("drill", cls=QuickCommand)(drill)
+
+
+def drill(
+    context: typer.Context,
+    bundle: Annotated[
+        str | None, typer.Argument(help="The name of a bundle. [default: the newest of the cluster]")
+    ] = None,
+    *,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest one: what is done without a name.")] = False,
+    remote: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Fetch it from this off-site target, decrypted with vault.identity_file."),
+    ] = None,
+) -> None:
+    """Restore a backup into a scratch etcd on this machine, compare it with its manifest, and count what is in it.
+
+    The cluster is not asked and not touched. Exit code 3 when the backup does not come back.
+    """
+    from upgrade_guard.phases.drill_workflow import subject_of, tidy
+
+    if newest and bundle is not None:
+        raise UsageProblem("give --newest or the name of a bundle, not both", hint="upgrade-guard backup drill")
+    front = Front.of(context)
+    config = front.settings().config
+    with wiring.looking(config) as site:
+        subject, cluster = subject_of(site, bundle, remote)
+    with wiring.writing(config) as journal:
+        _close_what_was_killed(front, journal)
+        run = wiring.begin(journal, config, subject, Kind.DRILL)
+        journal.identify(run.id, cluster=cluster, from_version="")
+        try:
+            ended = wiring.drive(front, journal, config, run, Choices(), lambda runner: runner.go_on(run.id))
+        finally:
+            tidy(config.state_dir)
+        result = dict(journal.facts(run.id).of("drill/restore"))
+    front.answer(wiring.run_answer(ended) | result, lambda: _end(ended, result))
+
+
+def _close_what_was_killed(front: Front, journal: Journal) -> None:
+    """A drill leaves nothing half-way: one that was killed is closed, and this one begins anew."""
+    killed = journal.open_run((Kind.DRILL,))
+    if killed is not None:
+        journal.move(killed.id, Move(Event.RUN_ABORTED, State.ABORTED, ("its process ended before it was finished",)))
+        front.screen.tell(f"Drill {killed.id} had not been finished and is closed.")
+
+
+def _end(run: Run, result: dict[str, Any]) -> str:
+    from upgrade_guard.ui import words
+    from upgrade_guard.vault.drilled import COUNTED
+
+    counts = result["counts"]
+    held = ", ".join(f"{counts[name]} {name}" for name in COUNTED)
+    took, size = words.duration(result["restore_seconds"]), words.size(result["bytes"])
+    comes_back = f"Drill {run.id}: {result['bundle']} comes back. Restored and started in {took}: {size}, "
+    lines = [
+        f"{comes_back}revision {result['revision']}, with the content that its manifest states.",
+        f"It holds: {held}.",
+    ]
+    if not counts["namespaces"]:
+        lines.append(
+            "It holds no namespace: does the API server of this cluster keep its objects under another prefix?"
+        )
+    return "\n".join(lines)

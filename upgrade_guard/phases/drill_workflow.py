@@ -1,0 +1,169 @@
+"""A restore drill as the engine sees it: bring the bundle here when it is far away, restore it, compare, count."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from upgrade_guard.errors import Refused
+from upgrade_guard.model.codec import from_json, to_json
+from upgrade_guard.model.run import Event, State
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.copies import target as target_at
+from upgrade_guard.phases.etcd_programs import kept_programs
+from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.ungated import Ungated
+from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, Vault
+from upgrade_guard.vault.disk import storage, write_synced
+from upgrade_guard.vault.drilled import Drill, drill
+from upgrade_guard.vault.stored import StoredCopy
+
+
+class DrillWorkflow(Ungated):
+    """The phases of one drill. `subject` is the name of a bundle in the vault, or the URL of a copy."""
+
+    def __init__(self, site: Site, subject: str) -> None:
+        self.site = site
+        self.subject = subject
+
+    def ahead(self, state: State, _facts: Facts) -> tuple[Phase, ...]:
+        """One phase, from started to completed."""
+        if state is not State.STARTED:
+            return ()
+        fetching = (fetch(self.site, self.subject),) if is_remote(self.subject) else ()
+        steps = (*fetching, restore(self.site, self.subject))
+        return (Phase("drill", "Restore drill", steps, event=Event.DRILL_PASSED),)
+
+
+def subject_of(site: Site, name: str | None, remote: str | None) -> tuple[str, str]:
+    """What a drill is about, in words that its record keeps, and the cluster that it belongs to.
+
+    The bundle of that name, else the newest one of the configured cluster; at the target `remote` when it is given.
+    Raises Refused when there is none, and what the target raises.
+    """
+    cluster = site.config.cluster.name
+    if remote is None:
+        if name is not None:
+            return name, site.vault.bundle(name).manifest.cluster
+        for bundle in reversed(site.vault.bundles()):
+            if cluster in ("", bundle.manifest.cluster):
+                return bundle.name, bundle.manifest.cluster
+        raise Refused(
+            f"there is no bundle in {site.vault.path} to try",
+            hint="upgrade-guard backup create makes one; with --remote URL a copy is tried",
+        )
+    found = _copy_at(site, name, remote)
+    return f"{remote.rstrip('/')}/{found.name}", found.cluster
+
+
+def _copy_at(site: Site, name: str | None, remote: str) -> StoredCopy:
+    copies = target_at(site, remote).listing().copies
+    cluster = site.config.cluster.name
+    for copy in reversed(copies):
+        if copy.name == name or (name is None and cluster in ("", copy.cluster)):
+            return copy
+    raise Refused(
+        f"there is no copy {name} at {remote}" if name else f"there is no copy at {remote} to try",
+        hint="see what there is: upgrade-guard backup list --remote",
+    )
+
+
+def is_remote(subject: str) -> bool:
+    """Does it have to be fetched first?"""
+    return "://" in subject
+
+
+def own_directory_of(state_dir: Path) -> Path:
+    """Where drills keep what they fetch and find out, until `tidy` removes it."""
+    return state_dir / "drill"
+
+
+def tidy(state_dir: Path) -> None:
+    """Remove what drills fetched and wrote down for themselves. Raises StepFailed."""
+    path = own_directory_of(state_dir)
+    with storage("Tidying up after the drill", path):
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def _fetched_to(site: Site) -> Vault:
+    return Vault(own_directory_of(site.config.state_dir) / "fetched")
+
+
+def fetch(site: Site, subject: str) -> Step:
+    """Bring a copy from its target: measured against its manifest, decrypted where it is encrypted."""
+    url, _, name = subject.rpartition("/")
+
+    def probe(_facts: Facts) -> Seen:
+        try:
+            bundle = _fetched_to(site).bundle(name)  # it is renamed to this name when all of it was measured
+        except Refused:
+            return NotDone("the copy is not here yet")
+        return Done({"target": url, "bundle": name, "bytes": bundle.size})
+
+    def act(_facts: Facts) -> None:
+        target_at(site, url).fetch(name, _fetched_to(site), lambda text: site.transcript.output("here", f"{text}\n"))
+
+    return Step("drill/fetch", f"fetch the copy from {url}", probe, act)
+
+
+def restore(site: Site, subject: str) -> Step:
+    """Restore it into scratch, start etcd, compare with the manifest, count. A drill that fails is a refusal."""
+    name = subject.rpartition("/")[2]
+
+    def bundle_to_try() -> Bundle:
+        vault = _fetched_to(site) if is_remote(subject) else site.vault
+        return vault.bundle(name)
+
+    def verdict_path(facts: Facts) -> Path:
+        return own_directory_of(site.config.state_dir) / f"{facts.run_id}.json"
+
+    def probe(facts: Facts) -> Seen:
+        path = verdict_path(facts)
+        if not path.exists():
+            return NotDone("the bundle was not tried yet")
+        found = from_json(Drill, json.loads(path.read_text()))
+        bundle = bundle_to_try()
+        return Done(result_of(bundle, found), records=(found.proof.record(bundle.name),))
+
+    def act(facts: Facts) -> None:
+        bundle = bundle_to_try()
+        found = drill(
+            bundle,
+            tools=kept_programs(site.config.programs_path, bundle.manifest.etcd_version, site.here),
+            host=site.here,
+            scratch=site.config.state_dir / "scratch",
+            clock=site.clock,
+            progress=lambda text: site.transcript.output("here", f"drill: {text}\n"),
+        )
+        if not found.proof.ok:
+            failed = found.proof.levels[-1]
+            raise Refused(
+                f"{name} does not restore: it failed at {failed.name}: {failed.message}",
+                hint="make a new backup at once: upgrade-guard backup create; "
+                "then look at the others: upgrade-guard backup verify --all",
+            )
+        path = verdict_path(facts)
+        with storage("Writing down how the drill went", path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_synced(path, json.dumps(to_json(found)).encode())
+
+    return Step("drill/restore", "restore the bundle into scratch, start etcd on it, compare and count", probe, act)
+
+
+def result_of(bundle: Bundle, found: Drill) -> dict[str, object]:
+    """What the journal keeps of a drill. Seconds are measured; counts are numbers of objects, never their content."""
+    proof = found.proof
+    return {
+        "bundle": bundle.name,
+        "cluster": bundle.manifest.cluster,
+        "taken_at": bundle.manifest.taken_at.isoformat(),
+        "bytes": bundle.manifest.files[SNAPSHOT].size,
+        "revision": proof.revision,
+        "hashkv": proof.hashkv,
+        "restore_seconds": round(proof.restore_seconds, 3),
+        "seconds": round(sum(level.seconds for level in proof.levels), 3),
+        "levels": {level.name: round(level.seconds, 3) for level in proof.levels},
+        "counts": dict(found.counts),
+    }
