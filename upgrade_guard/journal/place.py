@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -20,9 +21,15 @@ NETWORK_FILE_SYSTEMS = frozenset((
 
 
 def private_directory(directory: Path) -> None:
-    """Make it 0700 when it is not there. An existing one keeps its mode, but is refused when everyone may write."""
+    """Make it 0700 when it is not there. An existing one keeps its mode, but is refused when everyone may write.
+
+    What was made is there after a power cut too: a name is durable only once the directory that holds it was synced.
+    """
     try:
+        missing = [one for one in (directory, *directory.parents) if not one.exists()]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in missing:
+            sync_directory(made.parent)
         mode = directory.stat().st_mode
     except OSError as error:
         raise unwritable(directory, error) from error
@@ -44,6 +51,18 @@ def private_file(path: Path) -> None:
             os.close(file)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in it durable: SQLite syncs what is in its files, not where they are. Raises OSError."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some FUSE mounts
+            raise
+    finally:
+        os.close(handle)
 
 
 def refuse_network_file_system(directory: Path, mounts: str | None = None) -> None:

@@ -17,6 +17,7 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.tools.etcd_tools import EtcdTools
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.files import Files
+from upgrade_guard.vault.disk import private_directories, sync_directory
 from upgrade_guard.vault.proof import LocalEtcdTools
 
 
@@ -69,7 +70,9 @@ def fetch_programs(files: Files, tools: EtcdTools, directory: Path) -> LocalEtcd
                 local.chmod(0o700)
         if directory.exists():  # an incomplete set from an earlier day: the new one takes its place
             shutil.rmtree(directory)
+        sync_directory(part)
         part.rename(directory)
+        sync_directory(directory.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return local_programs(directory)
@@ -101,7 +104,7 @@ def send_programs(files: Files, tools: LocalEtcdTools, directory: str) -> None:
 def own_directory(path: Path) -> Path:
     """Make it (0700) with its parents. Raises UsageProblem when this machine does not let us."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directories(path)
     except OSError as problem:
         raise UsageProblem(
             f"{path} cannot be made: {problem.strerror}",

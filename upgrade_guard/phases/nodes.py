@@ -13,9 +13,10 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases import kubeadm_work, node_work, packages
 from upgrade_guard.phases.site import Site
-from upgrade_guard.phases.snapshot import sha256_of
+from upgrade_guard.phases.snapshot import note_down, sha256_of
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.bundle import NodeFiles
+from upgrade_guard.vault.disk import private_directories
 
 
 def nodes(site: Site, cluster: Cluster, target: Version, run_id: str) -> Phase:
@@ -75,12 +76,11 @@ def save_files(site: Site, node: Node, name: str) -> Step:
     def act(facts: Facts) -> None:
         tools = site.on(node)
         archive = archive_of(site, facts.run_id, node.name)
-        archive.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directories(archive.parent)
         archive.with_suffix(".json").unlink(missing_ok=True)
         listing = node_files.capture(tools.files, node, tools.settings, archive)
-        written = archive.with_suffix(".json")
-        written.touch(mode=0o600)
-        written.write_text(json.dumps({"sha256": sha256_of(archive), "listing": to_json(listing)}))
+        written = {"sha256": sha256_of(archive), "listing": to_json(listing)}
+        note_down(archive.with_suffix(".json"), written)
 
     return Step(name, f"save the files of {node.name}", probe, act, lane=node.name)
 

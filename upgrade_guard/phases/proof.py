@@ -14,6 +14,7 @@ from upgrade_guard.model.run import Event, ProofRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import Site, etcd_of
 from upgrade_guard.phases.snapshot import bundle_of, note_down
+from upgrade_guard.vault.disk import private_directories
 from upgrade_guard.vault.proof import Expected, LocalEtcdTools, Proof, prove
 
 
@@ -104,7 +105,7 @@ def proving(
         if not verdict.ok:
             raise failed(verdict)
         path = verdict_path(facts, bundle.name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directories(path.parent)
         note_down(path, to_json(verdict))
 
     return Step("prove/snapshot", "prove the snapshot by restoring it", probe, act)

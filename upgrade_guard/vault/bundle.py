@@ -14,7 +14,7 @@ from upgrade_guard.errors import Refused, StepFailed, UsageProblem
 from upgrade_guard.vault.disk import (
     copy_synced,
     measure,
-    private_directory,
+    private_directories,
     storage,
     sync_directory,
     sync_file,
@@ -134,8 +134,7 @@ class Vault:
         """Where a run gathers the files of its bundle; the same directory again after a resume."""
         path = self._staging(run_id)
         with storage("Making the vault", path):
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            private_directory(path)
+            private_directories(path)
         return path
 
     def discard_staging(self, run_id: str) -> None:

@@ -44,12 +44,20 @@ def storage(doing: str, path: Path) -> Iterator[None]:
 
 
 def private_directory(path: Path) -> None:
-    """Make a 0700 directory; one that exists is left as it is. Its parent must exist."""
+    """Make a 0700 directory, durably; one that exists is left as it is. Its parent must exist."""
     try:
         path.mkdir(mode=0o700)
+        sync_directory(path.parent)
     except FileExistsError:
         if not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+
+
+def private_directories(path: Path) -> None:
+    """The same with the parents that are missing."""
+    for missing in reversed([one for one in path.parents if not one.exists()]):
+        private_directory(missing)
+    private_directory(path)
 
 
 def sync_directory(path: Path) -> None:

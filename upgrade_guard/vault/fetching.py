@@ -9,7 +9,14 @@ from pathlib import Path
 
 from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.vault.bundle import MANIFEST, PART, SNAPSHOT, Bundle, Vault, examine, is_safe_name
-from upgrade_guard.vault.disk import measure, private_directory, storage, sync_directory, write_synced
+from upgrade_guard.vault.disk import (
+    measure,
+    private_directories,
+    private_directory,
+    storage,
+    sync_directory,
+    write_synced,
+)
 from upgrade_guard.vault.manifest import BundleManifest
 
 Bring = Callable[[str, Path], None]
@@ -30,7 +37,7 @@ def fetched(name: str, where: str, content: bytes, manifest: BundleManifest, vau
     """The bundle `name` in `vault`, made of what `bring` downloads; `content` is its manifest.json, byte by byte."""
     final, part = vault.path / name, vault.path / f"{name}{PART}"
     with storage("Fetching a bundle", final):
-        vault.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directories(vault.path)
         if final.exists():
             return _already_here(vault.bundle(name), content, where)
         private_directory(part)
