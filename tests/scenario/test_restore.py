@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from scenario.ends import AFTER, BEFORE, OLD
 from scenario.stage import Stage, changed
 
 from upgrade_guard.journal import Journal
+from upgrade_guard.lab.records import locked, read_record, write_record
 
 NAMED = ("--confirm-cluster", "lab")
 
@@ -69,8 +71,8 @@ def test_a_control_plane_that_is_down_then_one_that_lost_everything(stage: Stage
     stage.put_key(AFTER, "written after the first restore")
     stage.lose_data()
     layout = stage.lab.layout
-    shutil.rmtree(layout.kubernetes("cp1"))
-    shutil.rmtree(layout.directory / "vault")
+    for lost in (layout.kubernetes("cp1"), layout.work("cp1"), layout.directory / "vault"):
+        shutil.rmtree(lost)
     words = ("restore", str(stage.lab.offsite / bundle), *NAMED)
     for step in ("restore/bundle", "restore/cp1/restore", "restore/cp1/swap"):
         die_while(stage, step, *words)
@@ -89,3 +91,75 @@ def test_a_control_plane_that_is_down_then_one_that_lost_everything(stage: Stage
     assert journal is not None
     with journal:
         assert journal.verify() == ()
+
+
+def test_three_control_planes_of_which_one_lost_its_data(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(control_planes=3)
+    before = stage.truth()
+    bundle = back_up(stage)
+    stage.lose_data("cp2")
+    for node in ("cp1", "cp3"):
+        stage.bring_down(node)
+    answer = stage.guard("restore", bundle, *NAMED)
+    assert_restored(stage, before)
+    assert answer.data["had_no_data"] == ["cp2"]
+    assert len(set(stage.hashes().values())) == 1
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_touched(stage: Stage) -> None:
+    bundle = back_up(stage)
+    layout, configuration = stage.lab.layout, stage.lab.config_path
+    original = configuration.read_text()
+
+    def refused(*expected: str, name: str = "lab") -> None:
+        before = stage.truth()
+        answer = stage.guard("restore", bundle, "--confirm-cluster", name, ends=3)
+        said = answer.error["message"] + " ".join(answer.error["reasons"]) + answer.error["hint"]
+        for text in expected:
+            assert text in said, answer
+        assert changed(before, stage.truth()) == set()
+        assert stage.key(AFTER) == "written after the backup", "etcd goes on as before"
+        assert not {"restore/cp1/stop-kubelet", "restore/cp1/swap"} & {
+            row["name"] for row in stage.rows("select name from steps")
+        }
+
+    # Another node, another cluster's name, another cluster's authority, an etcd member that nobody knows of.
+    configuration.write_text(original.replace('node = "cp1"', 'node = "w1"'))
+    refused("has no files of the control plane", "w1")
+    configuration.write_text(original)
+    authority = layout.pki("cp1") / "etcd" / "ca.crt"
+    kept = authority.read_bytes()
+    authority.write_bytes(b"another authority")
+    refused("belongs to another cluster", str(authority))
+    authority.write_bytes(kept)
+
+    # Packages of another version, and no program that could restore.
+    record = read_record(layout, "cp1")
+    with locked(layout.lock):
+        record.packages = {**record.packages, "kubelet": "1.28.0-1.1"}
+        images, record.images = record.images, [image for image in record.images if "/etcd:" not in image]
+        write_record(layout, record)
+    refused("kubelet=1.27.16-1.1", "apt-get install")
+    for programs in (layout.directory / "state" / "etcd", layout.work("cp1") / "etcd"):
+        shutil.rmtree(programs)
+    refused("etcd's programs", "ctr -n k8s.io images pull")
+    with locked(layout.lock):
+        record = read_record(layout, "cp1")
+        record.packages = {**record.packages, "kubelet": "1.27.16-1.1"}
+        record.images = images
+        write_record(layout, record)
+
+    # A bundle that changed, with its manifest or without.
+    vault = layout.directory / "vault" / bundle
+    manifest = (vault / "manifest.json").read_text()
+    (vault / "manifest.json").write_text(manifest.replace('"revision": ', '"revision": 1'))
+    refused("is not the one that was published")
+    (vault / "manifest.json").write_text(manifest)
+    with (vault / "snapshot.db").open("r+b") as file:
+        file.seek(5000)
+        file.write(b"rot")
+    refused("snapshot.db was changed", f"restore file://{stage.lab.offsite}/{bundle}")
+
+    # The restore that was refused gives way to what is asked for next.
+    stage.guard("abort", "--yes")
+    assert stage.guard("status").data is None
