@@ -54,7 +54,7 @@ EXIT_CODES: tuple[tuple[ExitCode, str, str], ...] = (
     ),
     (
         ExitCode.ROLLBACK_FAILED,
-        "The rollback stopped half-way. The cluster may be down; nothing was deleted.",
+        "The rollback, or a restore, stopped half-way. The cluster may be down; nothing was deleted.",
         "Cure what the message names, then `upgrade-guard resume`.",
     ),
     (

@@ -18,7 +18,7 @@ from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.proof import proving
 from upgrade_guard.phases.quiesce import quiesce
 from upgrade_guard.phases.restore_bundle import Recorded, Wanted, find_bundle, see_cluster
-from upgrade_guard.phases.restore_ground import GROUND, etcd_programs, see_ground
+from upgrade_guard.phases.restore_ground import GROUND, certificates_hold, etcd_programs, see_ground
 from upgrade_guard.phases.restore_nodes import NODES, every_node, in_service, see_nodes
 from upgrade_guard.phases.rollback import files_back, start
 from upgrade_guard.phases.site import Site, etcd_of
@@ -139,8 +139,14 @@ def restoring(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
                 tuple(files_back(site, node, manifests=False) for node in planes),
                 at_once=len(planes),
             ),
-            *start(site, cluster),
         ),
+        Phase(
+            "restore-certificates",
+            "Certificates",
+            tuple(certificates_hold(site, node) for node in planes),
+            at_once=len(planes),
+        ),
+        *as_restore(*start(site, cluster)),
         Phase("restore-find-nodes", "Find the nodes", (see_nodes(site, cluster),)),
     )
     if not facts.has(NODES):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from upgrade_guard.checks.gather_node import read_etcd_manifest, read_if_there, read_installed, room
 from upgrade_guard.checks.packages import PACKAGES
-from upgrade_guard.errors import GuardError, HostUnreachable, Refused
+from upgrade_guard.errors import GuardError, HostUnreachable, Refused, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.phases.inspect import cluster as known_cluster
@@ -16,6 +16,7 @@ from upgrade_guard.phases.restore_bundle import cluster_of
 from upgrade_guard.phases.restore_obstacles import EtcdNow, Ground, notes, obstacles
 from upgrade_guard.phases.site import NodeTools, Site, etcd_of
 from upgrade_guard.phases.snapshot import bundle_of
+from upgrade_guard.phases.whereabouts import own_addresses
 from upgrade_guard.tools.containers import full_image_name
 from upgrade_guard.vault.bundle import SNAPSHOT, NodeFiles
 
@@ -95,6 +96,8 @@ def ground(site: Site, node: Node, listing: NodeFiles) -> Ground:
             wanted_authorities={file.path: file.sha256 for file in listing.present if file.path in digests},
             member=live.name if live else "",
             wanted_member=etcd.name,
+            addresses=own_addresses(tools.host),
+            wanted_address=node.internal_ip,
             data_room=room(tools.files, etcd.data_dir if mounted else posixpath.dirname(etcd.data_dir)),
             work_room=room(tools.files, tools.settings.work_dir),
             missing_images=() if problem else _missing(images, node.manifests),
@@ -103,6 +106,30 @@ def ground(site: Site, node: Node, listing: NodeFiles) -> Ground:
         )
     except HostUnreachable as problem:
         return Ground(node.name, unreachable=problem.message)
+
+
+def certificates_hold(site: Site, node: Node) -> Step:
+    """What came back from the bundle has not expired since (kubeadm's last a year): nothing would come up with it."""
+    tools = site.on(node)
+
+    def look(_: Facts) -> Seen:
+        try:
+            certificates = tools.kubeadm.certificates()
+        except HostUnreachable:
+            raise
+        except StepFailed as problem:
+            return Done({"not_known": problem.message})
+        now = site.clock.now()
+        expired = [one.name for one in certificates if one.expires is not None and one.expires <= now]
+        if expired:
+            raise StepFailed(
+                f"certificates of {node.name} have expired since the bundle was made: {', '.join(expired)}",
+                hint=f"renew them on {node.name}: kubeadm certs renew all, then: upgrade-guard resume",
+            )
+        return Done({"valid": len(certificates)})
+
+    summary = f"see that the certificates of {node.name} are valid"
+    return observation(f"restore/{node.name}/certificates", summary, look, lane=node.name)
 
 
 def etcd_now(site: Site, cluster: Cluster) -> EtcdNow:

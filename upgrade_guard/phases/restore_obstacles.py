@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from upgrade_guard.checks.gathered import Room
 from upgrade_guard.model.etcd import MemberStatus
@@ -26,8 +27,10 @@ class Ground:
     """One control plane as it was found.
 
     `member` is what the manifest there calls its etcd member ("" without a manifest); `authorities` are the SHA-256 of
-    the certificate authorities that are there, by path; `wanted_authorities` those of the bundle. `data_room` is where
-    the restored data goes, `work_room` where the snapshot goes first. `lost`: there is no etcd data.
+    the certificate authorities that are there, by path; `wanted_authorities` those of the bundle. `addresses` are the
+    node's (none where it does not say), `wanted_address` the one for which the bundle's etcd and certificates are made.
+    `data_room` is where the restored data goes, `work_room` where the snapshot goes first. `lost`: there is no etcd
+    data.
     """
 
     node: str
@@ -37,6 +40,8 @@ class Ground:
     wanted_authorities: Mapping[str, str] = field(default_factory=dict)
     member: str = ""
     wanted_member: str = ""
+    addresses: frozenset[str] = frozenset()
+    wanted_address: str = ""
     data_room: Room | None = None
     work_room: Room | None = None
     missing_images: tuple[str, ...] = ()
@@ -129,7 +134,24 @@ def _identity(ground: Ground) -> list[Obstacle]:
                 "name a bundle of this cluster: upgrade-guard backup list",
             )
         )
+    if ground.addresses and not _has(ground.addresses, ground.wanted_address):
+        found.append(
+            Obstacle(
+                f"{ground.node} has the address {', '.join(sorted(ground.addresses))}; the bundle's etcd and "
+                f"certificates are made for {ground.wanted_address}.",
+                f"give {ground.node} its address back, then: upgrade-guard resume",
+            )
+        )
     return found
+
+
+def _has(addresses: frozenset[str], wanted: str) -> bool:
+    """A name and a loopback address say nothing."""
+    try:
+        address = ip_address(wanted)
+        return address.is_loopback or address in {ip_address(one.partition("%")[0]) for one in addresses}
+    except ValueError:
+        return True
 
 
 def _packages(manifest: BundleManifest, ground: Ground) -> list[Obstacle]:

@@ -63,6 +63,10 @@ def test_nothing_stands_in_the_way_of_a_sound_node_or_one_that_lost_everything()
         (replace(SOUND, member="other"), "The etcd member of cp1 is other; in the bundle it is cp1."),
         (replace(SOUND, packages={"kubeadm": "1.28.0-1.1", "kubelet": "1.27.16-1.1"}), "needs kubeadm=1.27.16-1.1"),
         (replace(SOUND, packages={}), "kubelet (not installed)"),
+        (
+            replace(SOUND, addresses=frozenset({"10.0.0.9", "fe80::1%eth0"}), wanted_address="10.0.0.1"),
+            "cp1 has the address 10.0.0.9, fe80::1%eth0; the bundle's etcd and certificates are made for 10.0.0.1",
+        ),
         (replace(SOUND, runtime_problem="connection refused"), "The container runtime of cp1 does not answer"),
         (Ground("cp1", unreachable="no route to host"), "cp1 cannot be reached"),
     ],
@@ -70,6 +74,20 @@ def test_nothing_stands_in_the_way_of_a_sound_node_or_one_that_lost_everything()
 def test_each_thing_that_does_not_fit_has_its_own_reason(ground: Ground, expected: str) -> None:
     [reason] = reasons(ground)
     assert expected in reason
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted"),
+    [
+        ({"10.0.0.1", "10.1.0.1"}, "10.0.0.1"),
+        ({"fd00::1"}, "fd00:0:0::1"),
+        ({"10.0.0.9"}, "127.3.4.5"),
+        ({"10.0.0.9"}, "cp1.internal"),
+        (set(), "10.0.0.1"),
+    ],
+)
+def test_an_address_that_is_there_or_that_nobody_can_tell_of_is_no_reason(has: set[str], wanted: str) -> None:
+    assert reasons(replace(SOUND, addresses=frozenset(has), wanted_address=wanted)) == ()
 
 
 def test_packages_are_cured_by_one_command() -> None:
