@@ -146,7 +146,7 @@ class Answers:
         """Look over all of history: the chain, the states of runs, the triggers and the file itself.
 
         `kept` is the digest of a newest row that was kept elsewhere. `heard` is told how many rows were read, of how
-        many. Takes constant memory and about a quarter of a minute for a million rows.
+        many. Takes constant memory and about half a minute for a million rows.
         """
         with self._rows() as rows:
             return audited(rows, kept, heard)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from upgrade_guard.journal.outcomes import FINAL, OUTCOMES
 from upgrade_guard.journal.rows import Row, Rows
 from upgrade_guard.journal.text import json_text
 
@@ -18,6 +19,8 @@ GENESIS = "0" * 64
 HISTORY = ("approvals", "commands", "copies", "nodes", "proofs", "snapshots", "steps", "transitions")
 TABLES = ("runs", *HISTORY)
 MUTABLE = {"runs": frozenset({"cluster", "from_version", "state", "outcome", "finished_at"})}
+_OUTCOMES = {state.value: outcome for state, outcome in OUTCOMES.items()}
+_ENDED = frozenset(state.value for state in FINAL)
 _DIGEST = frozenset({"digest"})
 _LEFT_OUT = {table: _DIGEST | changing for table, changing in MUTABLE.items()}
 
@@ -118,13 +121,27 @@ def by_seq(item: tuple[str, Row]) -> int:
 
 
 def states(rows: Rows, run_id: str | None = None) -> Iterator[tuple[str, str]]:
-    """Runs and a sentence: a run's state is no history, but must be the one that its newest transition reached."""
-    newest = "SELECT to_state FROM transitions WHERE run_id = runs.id ORDER BY seq DESC LIMIT 1"
-    sql = f"SELECT id, state, COALESCE(({newest}), 'started') AS reached FROM runs"  # noqa: S608
-    for row in rows.select(sql) if run_id is None else rows.select(f"{sql} WHERE id = :run_id", {"run_id": run_id}):
-        if row["state"] != row["reached"]:
-            said = f"run {row['id']} is said to be in state {row['state']}, but history reached {row['reached']}"
-            yield row["id"], said
+    """Runs and a sentence: state, outcome and end are no history, but must be what the newest transition says."""
+    newest = "(SELECT MAX(seq) FROM transitions WHERE run_id = runs.id)"
+    sql = (
+        "SELECT runs.id, state, outcome, finished_at, COALESCE(to_state, 'started') AS reached, transitions.at AS at "  # noqa: S608
+        f"FROM runs LEFT JOIN transitions ON transitions.seq = {newest}"
+    )
+    named = f"{sql} WHERE runs.id = :run_id"
+    for row in rows.select(sql) if run_id is None else rows.select(named, {"run_id": run_id}):
+        run, reached = row["id"], row["reached"]
+        if row["state"] != reached:
+            yield run, f"run {run} is said to be in state {row['state']}, but history reached {reached}"
+            continue
+        outcome = _OUTCOMES.get(reached, "")
+        if row["outcome"] != outcome:
+            yield (
+                run,
+                f"run {run} is said to have ended {row['outcome']!r}, but in state {reached} it ended {outcome!r}",
+            )
+        ended = row["at"] if reached in _ENDED else None
+        if row["finished_at"] != ended:
+            yield run, f"run {run} is said to have ended at {row['finished_at']}, but history says {ended}"
 
 
 def missing(first: int, last: int) -> str:

@@ -13,21 +13,11 @@ from upgrade_guard.journal import history
 from upgrade_guard.journal.appending import ConnectionRows, append, statement
 from upgrade_guard.journal.entries import command_entry, record_entry
 from upgrade_guard.journal.models import RunEntry, StepEntry, TransitionEntry
+from upgrade_guard.journal.outcomes import FINAL, OUTCOMES
 from upgrade_guard.journal.problems import no_such_run
 from upgrade_guard.journal.text import instant_text, plain_text
 from upgrade_guard.model.run import ApprovalRecord, CommandRow, Move, Outcome, Record, Run, State, StepRow, Transition
 from upgrade_guard.model.step import Step
-
-# ROLLBACK_FAILED has an outcome, but the run stays open: the rollback can be taken up again.
-OUTCOMES = {
-    State.COMPLETED: "completed",
-    State.ABORTED: "aborted",
-    State.ROLLED_BACK: "rolled-back",
-    State.ROLLBACK_FAILED: "rollback-failed",
-    State.RESTORED: "restored",
-    State.FAILED: "failed",
-}
-FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})
 
 
 class Transaction:

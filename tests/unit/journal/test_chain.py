@@ -172,6 +172,14 @@ SPOILED = {
         ],
         "row 9 (commands, run run-1) was edited",
     ),
+    "the outcome polished": (
+        ["UPDATE runs SET outcome = 'completed' WHERE id = 'run-1'"],
+        "run run-1 is said to have ended 'completed', but in state inspected it ended ''",
+    ),
+    "an end that never came": (
+        ["UPDATE runs SET finished_at = '2024' WHERE id = 'run-1'"],
+        "run run-1 is said to have ended at 2024, but history says None",
+    ),
     "the state put forward": (
         ["UPDATE runs SET state = 'planned' WHERE id = 'run-1'"],
         "run run-1 is said to be in state planned, but history reached inspected",
