@@ -23,6 +23,9 @@ PATHS = {
 
 
 VERIFIED = {
+    "restore/verify/etcd": "etcd is sound on every control plane",
+    "restore/verify/nodes": "every node is Ready at the version of the snapshot",
+    "restore/verify/canary": "a new pod and a service work on every node",
     "rollback/verify/etcd": "etcd is sound on every control plane",
     "rollback/verify/nodes": "every node is Ready and runs the old version",
     "rollback/verify/workloads": "workloads are as they were before the upgrade",
@@ -46,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class WayBack:
-    """The rollback: which way and why, what was verified, what was kept, and what is lost."""
+    """The rollback, or the restore: which way and why, what was verified, what was kept, and what is lost."""
 
     path: str
     why: str
@@ -71,23 +74,23 @@ def failures(story: Story, stages: tuple[Stage, ...]) -> tuple[Failure, ...]:
 def way_back(story: Story, stages: tuple[Stage, ...]) -> WayBack | None:
     """None when the run never took it."""
     begun = [move for move in story.transitions if move.event is Event.ROLLBACK_BEGUN]
-    if not begun or story.run.kind is Kind.RESTORE:
+    if not begun:
         return None
     results = {row.name: row.result for row in story.steps if row.outcome is Outcome.SUCCEEDED}
+    restore = story.run.kind is Kind.RESTORE
     chosen = results.get("rollback/path", {})
     path = str(chosen.get("path", ""))
-    ended = story.transitions[-1]
     whole = path == "whole" and bool(story.snapshots)
     return WayBack(
-        PATHS.get(path, path),
+        f"The cluster was brought back from {story.run.target}." if restore else PATHS.get(path, path),
         str(chosen.get("why", "")),
-        max((ended.at - begun[0].at).total_seconds(), 0.0),
-        words.STANDING[story.run.state],
+        max((story.transitions[-1].at - begun[0].at).total_seconds(), 0.0),
+        words.standing(story.run.kind, story.run.state),
         tuple(
             VERIFIED.get(one.name, one.name)
             for stage in stages
             for one in stage.attempts
-            if one.name.startswith("rollback/verify/") and one.outcome is Outcome.SUCCEEDED
+            if one.name.startswith(("rollback/verify/", "restore/verify/")) and one.outcome is Outcome.SUCCEEDED
         ),
         tuple(dict.fromkeys(_kept(results))),
         story.snapshots[-1].taken_at if whole else None,
@@ -103,12 +106,12 @@ def _said(stage: Stage, attempt: Attempt) -> str:
 def _kept(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     found = []
     for name, result in results.items():
-        if name.startswith("rollback/"):
+        if name.startswith(("rollback/", "restore/")):
             node = name.split("/")[1]
             if aside := result.get("aside"):
-                found.append((f"etcd's data of the failed state on {node}", str(aside)))
+                found.append((f"etcd's data as it was before, on {node}", str(aside)))
             if (directory := result.get("directory")) and result.get("kept"):
-                found.append(("logs and last snapshots of the failed state", str(directory)))
+                found.append(("logs and last snapshots of that state", str(directory)))
     return found
 
 

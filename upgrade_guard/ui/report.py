@@ -95,7 +95,7 @@ def report_of(
         went,
         failures(story, went),
         way_back(story, went),
-        ways(story),
+        ways(story, pasteable),
         tuple(checked.get("findings") or ()),
         int(checked.get("asked") or 0),
         at,

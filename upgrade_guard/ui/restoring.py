@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,12 +24,12 @@ class Way:
     lines: tuple[str, ...]
 
 
-def ways(story: Story) -> tuple[Way, ...]:
+def ways(story: Story, pasteable: Callable[[str], str]) -> tuple[Way, ...]:
     """From finding the bundle to bringing etcd back; empty when the run took no snapshot."""
     if not story.snapshots:
         return ()
     snapshot = story.snapshots[-1]
-    found = [_look(snapshot), *_copies(story, snapshot)]
+    found = [_look(snapshot), _with_upgrade_guard(story, snapshot, pasteable), *_copies(story, snapshot)]
     members = _result(story, "snapshot/save").get("members") or []
     if members:
         found.append(_by_hand(story, members))
@@ -52,11 +52,21 @@ def _look(snapshot: SnapshotRecord) -> Way:
     )
 
 
+def _with_upgrade_guard(story: Story, snapshot: SnapshotRecord, pasteable: Callable[[str], str]) -> Way:
+    name = story.run.cluster or "NAME"
+    command = f"upgrade-guard restore {shlex.quote(snapshot.bundle)} --confirm-cluster {shlex.quote(name)}"
+    words = (
+        "Proves the bundle again, then stops every control plane, moves etcd's data aside and puts the bundle's in its "
+        "place. What was written since the snapshot is lost. On a terminal, leave --confirm-cluster out to be asked."
+    )
+    return Way("Bring the cluster back to it", words, (pasteable(command),))
+
+
 def _copies(story: Story, snapshot: SnapshotRecord) -> list[Way]:
     there = [copy for copy in story.copies if copy.bundle == snapshot.bundle and copy.read_back]
     if not there:
         return []
-    words = "If the vault is lost: these copies were read back equal. Check the digest of snapshot.db as above."
+    words = "If the vault is lost: these copies were read back equal, and `upgrade-guard restore` takes them too."
     return [Way("Where else is it?", words, tuple(dict.fromkeys(copy.location for copy in there)))]
 
 

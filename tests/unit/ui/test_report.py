@@ -63,8 +63,8 @@ def test_a_run_that_was_taken_back_says_why_and_what_was_done() -> None:
         "This way was chosen because the manifests of cp1 are new.",
         "Then it was verified that ✓ a new pod and a service work on every node",
         "everything that was written through the API from 2025-03-01 02:00:00Z",
-        "etcd's data of the failed state on cp1 /var/lib/etcd.old",
-        "logs and last snapshots of the failed state /state/failed/r1",
+        "etcd's data as it was before, on cp1 /var/lib/etcd.old",
+        "logs and last snapshots of that state /state/failed/r1",
         "✗ control-plane/cp1/apply Change the control plane, 2025-03-01 02:00:13Z. The rollback began.",
         "kubeadm upgrade apply cp1 · 02:00:15Z · exit 1 · 1.0 s etcd is not well",
     ):
@@ -83,6 +83,7 @@ def test_a_run_that_completed_has_its_evidence_and_the_way_back() -> None:
         "✓ It restores : the snapshot was restored into a scratch etcd",
         "digest yes 0.1 s bytes 7",
         f"cd /vault/bundle-1 echo '{SHA256} snapshot.db' | sha256sum --check",
+        "upgrade-guard restore bundle-1 --confirm-cluster prod",
         "# on cp1 /opt/etcd/etcdutl snapshot restore snapshot.db --data-dir=/var/lib/etcd-restored --name=cp1",
         "--initial-cluster=cp1=https://10.0.0.1:2380,cp2=https://10.0.0.2:2380",
         "--initial-advertise-peer-urls=https://10.0.0.1:2380",
@@ -133,6 +134,24 @@ def test_a_rollback_that_was_asked_for_has_no_failure() -> None:
     assert "The rollback was asked for by a person" in Page(written(teller.story("rolled-back"))).text
 
 
+def test_a_restore_says_what_was_done_and_only_a_failed_one_why() -> None:
+    teller = Teller(kind=Kind.RESTORE)
+    teller.move(Event.BUNDLE_PROVEN, State.INSPECTED)
+    teller.move(Event.ROLLBACK_BEGUN, State.ROLLING_BACK)
+    teller.step("restore/cp1/swap", result={"aside": "/var/lib/etcd.old"})
+    teller.move(Event.ROLLBACK_STOPPED, State.ROLLBACK_FAILED, "cp1 does not answer")
+    text = Page(written(teller.story("rollback-failed"))).text
+    assert "Why it failed Bring the cluster back ended at 2025-03-01 02:00:06Z because: cp1 does not answer" in text
+    teller = replace(teller, moves=teller.moves[:-1], state=State.ROLLING_BACK)
+    teller.step("restore/verify/canary")
+    teller.move(Event.RESTORE_CONFIRMED, State.RESTORED)
+    text = Page(written(teller.story("restored"))).text
+    assert "Why it failed" not in text
+    assert "What was done The cluster was brought back from v1.28.0." in text
+    assert "✓ a new pod and a service work on every node" in text
+    assert "etcd's data as it was before, on cp1 /var/lib/etcd.old" in text
+
+
 def test_an_edited_record_says_so_before_anything_else() -> None:
     text = Page(written(replace(completed(), edited=("row 7 (proofs) was edited",)))).text
     warning = text.index("This record was changed after it was written")
@@ -176,7 +195,7 @@ def test_nothing_from_the_world_gets_out_of_its_place() -> None:
     assert "49" not in re.sub(r"[\d.]+ s|\d\d:\d\d", "", parsed.text)
     # What is to be pasted does not begin another line where a name says so.
     ways = report_of(story, at=AT, version="0.1.0").ways
-    assert len(ways) == 3
+    assert len(ways) == 4
     assert all(line.isprintable() for way in ways for line in way.lines)
 
 
