@@ -164,6 +164,6 @@ def outside(cluster: Cluster, name: str) -> Operator:
         f'[cluster]\nname = "{cluster.name}"\ncontrol_plane = "root@{cluster.control_plane.address}"\n'
         f'[ssh]\nuser = "root"\nidentity_file = "{cluster.directory}/id_ed25519"\n'
         f'options = ["UserKnownHostsFile={cluster.directory}/known_hosts", "StrictHostKeyChecking=yes"]\n'
-        f'[vault]\noffsite = ["file://{place}/offsite"]\n{policy()}'
+        f'[vault]\noffsite = ["file://{place}/offsite"]\nallow_unencrypted_keys = true\n{policy()}'
     )
     return Operator(cluster, (PROGRAM, "--config", str(path)), place / "state", PROGRAM)

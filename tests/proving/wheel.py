@@ -47,7 +47,8 @@ def on_the_node(cluster: Cluster) -> Operator:
     node.write("/root/.ssh/known_hosts", (cluster.directory / "known_hosts").read_text())
     cluster.worker.run("mkdir", "-p", "/srv")
     target = f"ssh://root@{cluster.worker.address}{OFFSITE}"
-    settings = f'[cluster]\nname = "{cluster.name}"\n[vault]\noffsite = ["{target}"]\n{policy()}'
+    vault = f'[vault]\noffsite = ["{target}"]\nallow_unencrypted_keys = true\n'
+    settings = f'[cluster]\nname = "{cluster.name}"\n{vault}{policy()}'
     node.write("/etc/upgrade-guard/config.toml", settings)
     program = f"{INSTALLED}/bin/upgrade-guard"
     typed = ("podman", "--runtime", "runc", "exec", "-i", node.name, program)

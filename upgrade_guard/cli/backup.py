@@ -59,6 +59,7 @@ def create(context: typer.Context, *, offsite: Offsite = None, no_offsite: NoOff
             "no off-site target (vault.offsite): a backup on this machine alone is lost with it",
             hint="upgrade-guard backup create --offsite ssh://backup@HOST/srv/etcd, or --no-offsite",
         )
+    wiring.must_not_leak(config)
     with wiring.writing(config) as journal:
         run = _still_fresh(front, journal, config) or wiring.begin(journal, config, "", Kind.BACKUP)
         ended = _take(front, journal, config, run)

@@ -47,6 +47,7 @@ def copy(
             "no target: none is configured (vault.offsite)",
             hint=f"upgrade-guard backup copy {bundle} --to ssh://backup@HOST/srv/etcd",
         )
+    wiring.must_not_leak(config)
     found = Vault(config.vault.path).bundle(bundle)
     with wiring.writing(config) as journal:
         journaled = known(journal)

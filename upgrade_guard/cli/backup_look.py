@@ -213,9 +213,8 @@ def _verified_there(
         if name in (None, one):
             front.screen.tell(f"{one}: reading the copy at {url}")
             whole = one in local and not damage_of(local[one], journaled)
-            found.append(
-                verify_copy(url, one, partial(there.read_back, local[one]) if whole else partial(there.check, one))
-            )
+            look = partial(there.check, one, site.vault, local[one] if whole else None)
+            found.append(verify_copy(url, one, look))
     found += [
         Verification("a copy", url, (Level(FILES, ok=False, seconds=0.0, message=problem),))
         for problem in place.problems

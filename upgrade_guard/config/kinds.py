@@ -156,9 +156,20 @@ def ssh_option(value: Any) -> str:
 
 
 def recipient(value: Any) -> str:
-    """An age public key: refused for as long as copies cannot be encrypted."""
-    text(value)
-    raise ValueError("this version cannot encrypt copies yet, and will not send them in the clear: leave it empty")
+    """An age public key, or an OpenSSH one: `age1...`, `ssh-ed25519 AAAA...`, `ssh-rsa AAAA...`."""
+    given = text(value).strip()
+    if given.startswith("AGE-SECRET-KEY"):
+        raise ValueError("that is a private key; give the public one, which age-keygen -y prints")
+    if not re.fullmatch(r"age1[02-9ac-hj-np-z]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?", given):
+        raise ValueError(f"{given[:40]!r} is not a recipient: give age1... or the text of an ssh-ed25519 public key")
+    return given
+
+
+def yes_or_no(value: Any) -> bool:
+    """True or false, without quotes."""
+    if not isinstance(value, bool):
+        raise ValueError(f"give true or false without quotes, not {toml_kind(value)}")
+    return value
 
 
 def toml_kind(value: Any) -> str:
@@ -178,6 +189,7 @@ USER = Kind("user name", destination)
 DESTINATION = Kind('"local", host or user@host', destination)
 PATH = Kind("absolute path", path)
 NODE_PATH = Kind("absolute path on that node", node_path)
+YES_OR_NO = Kind("true or false", yes_or_no)
 DURATION = Kind('duration such as "90s", "30m", "2h"', duration)
 DURATION_OR_NONE = Kind('duration such as "26h", or "" for none', duration_or_none)
 FILE = Kind("absolute path", file)

@@ -82,7 +82,22 @@ class VaultSettings:
     )
     offsite_required: int = _key(at_least(1), 1, "How many of these copies must have read back equal.")
     recipients: tuple[str, ...] = _key(
-        list_of("age public keys", kinds.recipient), (), "Reserved for encryption; must be empty in this version."
+        list_of("age or OpenSSH public keys", kinds.recipient),
+        (),
+        "Copies are encrypted for these public keys before they leave the vault; this machine cannot read them.",
+        sample='["age1..."]',
+    )
+    identity_file: str = _key(
+        Kind("absolute path", kinds.file),
+        "",
+        "The private key of one of them, mode 0600: for drills and restores from encrypted copies, kept elsewhere.",
+        sample='"/media/key/etcd-backups.age"',
+        shown="none",
+    )
+    allow_unencrypted_keys: bool = _key(
+        kinds.YES_OR_NO,
+        default=False,
+        meaning="Without recipients copies carry the cluster's private keys and Secrets in the clear: true accepts it.",
     )
     s3_file: str = _key(
         Kind("absolute path", kinds.file),

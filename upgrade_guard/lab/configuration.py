@@ -18,6 +18,7 @@ node = {first}
 [vault]
 path = {vault}
 offsite = [{url}]
+allow_unencrypted_keys = true  # nobody needs the keys of a rehearsal
 # The copies live on another device than the etcd data, as on a SAN that outlives this machine.
 separate_storage = [{offsite}]
 

@@ -13,7 +13,7 @@ from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of
 from upgrade_guard.vault.bundle import Bundle
-from upgrade_guard.vault.targets import Target, open_target
+from upgrade_guard.vault.targets import Keys, Target, open_target
 
 
 def copies(site: Site, cluster: Cluster) -> Phase:
@@ -45,6 +45,7 @@ def copies(site: Site, cluster: Cluster) -> Phase:
 
 def target(site: Site, url: str) -> Target:
     """The off-site target that the configuration names."""
+    vault = site.config.vault
     control_dir = own_directory(site.config.state_dir) / "ssh"
     return open_target(
         url,
@@ -52,7 +53,8 @@ def target(site: Site, url: str) -> Target:
         transcript=site.transcript,
         control_dir=control_dir,
         pause=site.clock.pause,
-        s3_file=site.config.vault.s3_file,
+        s3_file=vault.s3_file,
+        keys=Keys(vault.recipients, vault.allow_unencrypted_keys, vault.identity_file),
     )
 
 

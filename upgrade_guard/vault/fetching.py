@@ -41,7 +41,7 @@ def fetched(name: str, where: str, content: bytes, manifest: BundleManifest, vau
         if final.exists():
             return _already_here(vault.bundle(name), content, where)
         private_directory(part)
-        _must_fit(vault.path, sum(entry.size for entry in manifest.files.values()))
+        _must_fit(vault.path, sum(entry.size for entry in manifest.files.values()))  # and more while one is decrypted
         for file, entry in sorted(manifest.files.items()):
             local = part / file
             if _is(local, file, manifest):

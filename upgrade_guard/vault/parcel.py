@@ -9,7 +9,8 @@ from pathlib import Path
 from upgrade_guard.vault.bundle import MANIFEST, Bundle
 from upgrade_guard.vault.manifest import FileEntry
 
-PUBLISHERS = frozenset({MANIFEST})  # the files without which a directory is no copy
+SEALED = "sealed.json"  # publishes an encrypted copy, as manifest.json does one in the clear
+PUBLISHERS = frozenset({MANIFEST, SEALED})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from upgrade_guard.vault.bundle import SNAPSHOT
 from upgrade_guard.vault.manifest import BundleManifest
+from upgrade_guard.vault.sealed import Sealed
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,23 @@ class Listing:
 
     copies: tuple[StoredCopy, ...]
     problems: tuple[str, ...] = ()
+
+
+def stored_sealed(sealed: Sealed, size: int) -> StoredCopy:
+    """The encrypted copy that says this of itself."""
+    return StoredCopy(
+        name=sealed.name,
+        cluster=sealed.cluster,
+        run_id=sealed.run_id,
+        taken_at=sealed.taken_at,
+        revision=sealed.revision,
+        etcd_version=sealed.etcd_version,
+        kubernetes_version=sealed.kubernetes_version,
+        snapshot_sha256=sealed.snapshot_sha256,
+        manifest_sha256=sealed.manifest_sha256,
+        size=size,
+        encrypted=True,
+    )
 
 
 def stored(name: str, manifest: BundleManifest, manifest_sha256: str, size: int) -> StoredCopy:

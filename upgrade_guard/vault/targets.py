@@ -15,15 +15,17 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.vault.addresses import OBJECT_STORES, Place, parse_place
 from upgrade_guard.vault.bundle import MANIFEST, Bundle, Vault, checked_name
-from upgrade_guard.vault.fetching import check_files, fetched
-from upgrade_guard.vault.manifest import BundleManifest, FileEntry, manifest_from_text
+from upgrade_guard.vault.descriptions import Descriptions
+from upgrade_guard.vault.fetching import fetched
+from upgrade_guard.vault.manifest import BundleManifest, FileEntry
 from upgrade_guard.vault.medium import Medium
-from upgrade_guard.vault.parcel import Copied, parcel_of
+from upgrade_guard.vault.parcel import SEALED, Copied, parcel_of
 from upgrade_guard.vault.reading_back import compared
 from upgrade_guard.vault.retrying import Pause
-from upgrade_guard.vault.stored import Listing, StoredCopy, stored
+from upgrade_guard.vault.sealing import Keys, expected_files, records, seal
+from upgrade_guard.vault.stored import Listing, StoredCopy
 
-__all__ = ["Copied", "Listing", "SshSettings", "StoredCopy", "Target", "open_target"]
+__all__ = ["Copied", "Keys", "Listing", "SshSettings", "StoredCopy", "Target", "open_target"]
 
 
 class SshSettings(Protocol):
@@ -41,8 +43,10 @@ class SshSettings(Protocol):
 class Target:
     """One off-site target: what copies mean, over a medium that keeps their files."""
 
-    def __init__(self, medium: Medium) -> None:
+    def __init__(self, medium: Medium, keys: Keys | None = None) -> None:
         self._medium = medium
+        self._keys = keys or Keys()
+        self._descriptions = Descriptions(medium, self._keys.identity_file)
 
     @property
     def url(self) -> str:
@@ -55,7 +59,7 @@ class Target:
 
     def usable(self, size: int = 0) -> tuple[str, ...]:
         """What would stand in the way of a copy of `size` bytes, a sentence each. Changes nothing."""
-        return self._medium.usable(size)
+        return (*self._keys.problems(self.url), *self._medium.usable(size))
 
     def off_control_plane(
         self,
@@ -78,36 +82,72 @@ class Target:
         )
 
     def copy(self, bundle: Bundle, progress: Callable[[str], None]) -> Copied:
-        """Copy it so that it is there whole or not at all; an equal copy is left alone.
+        """Copy it so that it is there whole or not at all, encrypted when there are recipients; an equal copy is left.
 
-        A published copy that differs is kept under `NAME.differs-N`, never removed. Raises StepFailed and, over ssh,
-        HostUnreachable.
+        A published copy that differs is kept under `NAME.differs-N`, never removed. Raises Refused when it would leave
+        in the clear and nobody said so, StepFailed, and HostUnreachable.
         """
-        parcel = parcel_of(bundle)
-        sha256 = {name: entry.sha256 for name, entry in parcel.files.items()}
-        there = self._medium.digests(bundle.name)
-        if there is not None and not compared("", parcel.files, there):
-            return Copied(f"{self.url.rstrip('/')}/{bundle.name}", sha256)
-        if problems := self.usable(parcel.size):
-            raise StepFailed(f"{self.url} cannot take the copy: {problems[0]}", hint=f"Look at it: {self._medium.look}")
-        return Copied(self._medium.put(parcel, progress), sha256)
+        expected, problems = self._expected(bundle)
+        if not problems and not self._compared(bundle.name, expected):
+            return Copied(f"{self.url.rstrip('/')}/{bundle.name}", {name: one.sha256 for name, one in expected.items()})
+        self._keys.must_allow(self.url)
+        parcel = seal(bundle, self._keys.recipients) if self._keys.recipients else parcel_of(bundle)
+        if obstacles := self._medium.usable(parcel.size):
+            raise StepFailed(
+                f"{self.url} cannot take the copy: {obstacles[0]}", hint=f"Look at it: {self._medium.look}"
+            )
+        location = self._medium.put(parcel, progress)
+        return Copied(location, {name: entry.sha256 for name, entry in parcel.files.items()})
 
     def read_back(self, bundle: Bundle) -> tuple[str, ...]:
-        """Read every file again from the target and compare; a sentence per difference, empty when equal."""
-        return self._compared(bundle.name, parcel_of(bundle).files)
+        """Read every file again from the target and compare; a sentence per difference, empty when equal.
 
-    def check(self, name: str) -> tuple[str, ...]:
-        """Read every file of a copy and compare with its own manifest there: for one whose bundle is not here.
-
-        A sentence per difference, empty when it is whole. Raises StepFailed, HostUnreachable.
+        An encrypted copy must be the ciphertext that this machine wrote, for the recipients of today.
         """
+        expected, problems = self._expected(bundle)
+        return problems or self._compared(bundle.name, expected)
+
+    def _expected(self, bundle: Bundle) -> tuple[Mapping[str, FileEntry], tuple[str, ...]]:
+        """What the copy must hold, or why that cannot be known."""
+        if not self._keys.recipients:
+            return parcel_of(bundle).files, ()
+        where = f"the copy {bundle.name} at {self.url}"
+        content = self._medium.read(bundle.name, SEALED)
+        if content is None:
+            return {}, (f"the copy {bundle.name} is missing at {self.url}, or is not encrypted",)
+        digest = hashlib.sha256(content).hexdigest()
+        known = records(bundle.path.parent, bundle.name).get(digest)
+        if known is None or known.manifest_sha256 != bundle.manifest_sha256:
+            return {}, (f"{where} differs: its {SEALED} is not one that this machine wrote",)
+        if set(known.recipients) != set(self._keys.recipients):
+            return {}, (f"{where} differs: it is encrypted for other recipients than vault.recipients names",)
+        return expected_files(known, digest, len(content)), ()
+
+    def check(self, name: str, vault: Vault | None = None, bundle: Bundle | None = None) -> tuple[str, ...]:
+        """Read every file of a copy, however it was encrypted, and compare with what it says of itself.
+
+        What is known here is asked for too: with `bundle` it must be a copy of that one, with `vault` an encrypted copy
+        must be one that this machine wrote, when it has a record of any. A sentence per difference, empty when it is
+        whole. Raises StepFailed, HostUnreachable.
+        """
+        where = f"the copy {name} at {self.url}"
         try:
-            content, manifest = self._manifest(name)
+            if sealed := self._descriptions.sealed(name):
+                content, found = sealed
+                digest = hashlib.sha256(content).hexdigest()
+                ours = records(vault.path, name) if vault else {}
+                if ours and digest not in ours:
+                    return (f"{where} differs: its {SEALED} is not one that this machine wrote",)
+                if bundle and found.manifest_sha256 != bundle.manifest_sha256:
+                    return (f"{where} differs: it is a copy of another bundle of that name",)
+                return self._compared(name, expected_files(found, digest, len(content)))
+            if bundle:
+                return self._compared(name, parcel_of(bundle).files)
+            content, manifest = self._descriptions.manifest(name)
         except Refused as refused:
             return (refused.message,)
-        return self._compared(
-            name, {**manifest.files, MANIFEST: FileEntry(hashlib.sha256(content).hexdigest(), len(content))}
-        )
+        entry = FileEntry(hashlib.sha256(content).hexdigest(), len(content))
+        return self._compared(name, {**manifest.files, MANIFEST: entry})
 
     def _compared(self, name: str, expected: Mapping[str, FileEntry]) -> tuple[str, ...]:
         there = self._medium.digests(name)
@@ -117,49 +157,27 @@ class Target:
 
     def listing(self) -> Listing:
         """Every published copy there. One small file is read for each. Raises StepFailed, HostUnreachable."""
-        copies, problems = [], []
-        for name, files in sorted(self._medium.contents().items()):
-            if MANIFEST not in files:
-                continue  # not published, or half removed
-            try:
-                content, manifest = self._manifest(name)
-            except Refused as refused:
-                problems.append(refused.message)
-                continue
-            copies.append(stored(name, manifest, hashlib.sha256(content).hexdigest(), sum(files.values())))
-        return Listing(tuple(sorted(copies, key=lambda copy: (copy.taken_at, copy.name))), tuple(problems))
+        return self._descriptions.listing()
 
     def manifest(self, name: str) -> BundleManifest:
-        """What the copy says of itself. Raises Refused when there is none, or it cannot be read."""
-        return self._manifest(name)[1]
-
-    def _manifest(self, name: str) -> tuple[bytes, BundleManifest]:
-        content = self._medium.read(checked_name(name), MANIFEST)
-        if content is None:
-            raise Refused(
-                f"there is no copy {name} at {self.url}",
-                hint="See what there is: upgrade-guard backup list --remote",
-            )
-        where = f"{MANIFEST} of the copy {name} at {self.url}"
-        try:
-            text = content.decode()
-        except UnicodeDecodeError as error:
-            raise Refused(f"{where} is not text", hint="Use another copy of this bundle.") from error
-        manifest = manifest_from_text(text, where)
-        check_files(manifest, where)
-        return content, manifest
+        """What the copy says of itself. Raises Refused when there is none, it cannot be read, or its key is missing."""
+        return self._descriptions.manifest(name)[1]
 
     def fetch(self, name: str, vault: Vault, progress: Callable[[str], None]) -> Bundle:
-        """Download a copy into `vault`: under a temporary name, measured against its manifest, then renamed.
+        """Download a copy into `vault`: under a temporary name, decrypted, measured against its manifest, then renamed.
 
         Files that an earlier attempt brought whole are not brought again. A bundle of that name which is there already
-        is the answer when it is whole and the same. Raises Refused for a copy that is not what its manifest says or
-        when another bundle has the name, StepFailed and HostUnreachable when it cannot be brought.
+        is the answer when it is whole and the same. Raises Refused for a copy that is not what its manifest says, whose
+        key is missing, or when another bundle has the name; StepFailed and HostUnreachable when it cannot be brought.
         """
-        content, manifest = self._manifest(name)
+        unsealing = self._descriptions.unsealing(name, progress)
+        content, manifest = self._descriptions.manifest(name, unsealing)
 
         def bring(file: str, local: Path) -> None:
-            self._medium.get(name, file, manifest.files[file], local, progress)
+            if unsealing:
+                unsealing.bring(file, local)
+            else:
+                self._medium.get(name, file, manifest.files[file], local, progress)
 
         return fetched(name, f"the copy {name} at {self.url}", content, manifest, vault, bring)
 
@@ -183,19 +201,21 @@ def open_target(
     control_dir: Path | None = None,
     pause: Pause = time.sleep,
     s3_file: str = "",
+    keys: Keys | None = None,
 ) -> Target:
     """The target that a URL names: a directory here or over ssh, or a bucket. Raises UsageProblem.
 
     Without a user in the URL, OpenSSH chooses one: `[ssh] user` of the configuration is for nodes. With `control_dir`
     one connection is shared by all commands. `pause` waits between two attempts after a lost connection,
-    `s3_file` holds what is needed to reach `s3://` targets.
+    `s3_file` holds what is needed to reach `s3://` targets. Without `keys` nothing is copied, because it would leave
+    in the clear.
     """
     from upgrade_guard.vault.medium_file import FileMedium
     from upgrade_guard.vault.medium_ssh import SshMedium
 
     place = parse_place(url)
     if place.scheme == "file":
-        return Target(FileMedium(place))
+        return Target(FileMedium(place), keys)
     if place.scheme in OBJECT_STORES:
         from upgrade_guard.vault.medium_objects import ObjectMedium
         from upgrade_guard.vault.object_settings import S3Settings, s3_settings
@@ -203,7 +223,7 @@ def open_target(
         settings = S3Settings("its own environment")
         if place.scheme == "s3":
             settings = s3_settings(place.user, s3_file, os.environ)
-        return Target(ObjectMedium(place, settings, pause=pause))
+        return Target(ObjectMedium(place, settings, pause=pause), keys)
     host = SshHost(
         place.host,
         _destination(place),
@@ -212,7 +232,7 @@ def open_target(
         transcript,
         control_dir=control_dir,
     )
-    return Target(SshMedium(place, host, LocalHost("here", transcript), pause=pause))
+    return Target(SshMedium(place, host, LocalHost("here", transcript), pause=pause), keys)
 
 
 def _destination(place: Place) -> str:

@@ -47,7 +47,7 @@ class Stocked:
         path = self.directory / "config.toml"
         path.write_text(
             f'[cluster]\nname = "lab"\n[vault]\nkeep_days = {self.keep_days}\nkeep_last = {self.keep_last}\n'
-            f'offsite = ["{self.url}"]\n'
+            f'offsite = ["{self.url}"]\nallow_unencrypted_keys = true\n'
         )
         return path
 

@@ -59,6 +59,15 @@ def test_a_bad_offsite_target_is_refused(state_dir: Path) -> None:
     assert not state_dir.exists()
 
 
+def test_keys_in_the_clear_are_refused_before_a_run_begins(state_dir: Path) -> None:
+    exit_code, error = refused(state_dir, "run", "v1.28.0", "--offsite", "file:///mnt/nas")
+    assert (exit_code, error["code"]) == (2, "usage")
+    assert "private keys and Secrets unencrypted" in error["message"]
+    assert "vault.recipients" in error["hint"]
+    assert "vault.allow_unencrypted_keys = true" in error["hint"]
+    assert not state_dir.exists()
+
+
 @pytest.mark.parametrize("command", ["rollback", "abort"])
 def test_nothing_open_nothing_to_take_back(state_dir: Path, command: str) -> None:
     assert refused(state_dir, command, "--yes")[0] == 3
@@ -127,7 +136,10 @@ def test_a_rollback_of_an_untouched_cluster_is_refused_without_asking(state_dir:
 
 def test_a_control_plane_that_is_not_there_fails_the_run_and_says_how_it_stands(state_dir: Path) -> None:
     config = state_dir.parent / "config.toml"
-    config.write_text(f'[nodes."*"]\nkubernetes_dir = "{state_dir.parent}/none"\npath = "/usr/bin:/bin"\n')
+    config.write_text(
+        f"[vault]\nallow_unencrypted_keys = true\n"
+        f'[nodes."*"]\nkubernetes_dir = "{state_dir.parent}/none"\npath = "/usr/bin:/bin"\n'
+    )
     words = ("run", "v1.28.0", "--offsite", "file:///mnt/nas", "--config", str(config))
     ended = invoke(state_dir, *words)
     assert ended.exit_code in (3, 4), ended.output
@@ -143,7 +155,9 @@ def test_a_control_plane_that_is_not_there_fails_the_run_and_says_how_it_stands(
 
 def test_a_full_or_read_only_place_is_told_in_one_line(state_dir: Path) -> None:
     state_dir.write_text("a file where a directory should be")
-    ended = invoke(state_dir, "run", "v1.28.0", "--offsite", "file:///mnt/nas")
+    config = state_dir.parent / "config.toml"
+    config.write_text("[vault]\nallow_unencrypted_keys = true\n")
+    ended = invoke(state_dir, "run", "v1.28.0", "--offsite", "file:///mnt/nas", "--config", str(config))
     assert ended.exit_code == 3
     assert "Traceback" not in ended.output
     assert str(state_dir) in ended.stderr

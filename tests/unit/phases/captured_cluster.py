@@ -147,7 +147,7 @@ def site(state: Path, *hosts: ScriptedHost, offsite: Path | None = None) -> Site
     config = Config(
         state_dir=state,
         cluster=ClusterSettings(name="prod", control_plane="root@10.92.0.11"),
-        vault=VaultSettings(path=state / "vault", offsite=(f"file://{away}",)),
+        vault=VaultSettings(path=state / "vault", offsite=(f"file://{away}",), allow_unencrypted_keys=True),
     )
     return Site(
         config,

@@ -12,9 +12,11 @@ from upgrade_guard.hosts.transcript import SilentTranscript
 from upgrade_guard.vault.addresses import parse_place
 from upgrade_guard.vault.manifest import NodeFiles
 from upgrade_guard.vault.medium_ssh import SshMedium
-from upgrade_guard.vault.targets import Target, open_target
+from upgrade_guard.vault.targets import Keys, Target, open_target
 
 LISTING = NodeFiles("cp1", "files-cp1.tar.gz", "/etc/kubernetes/manifests", ())
+
+CLEAR = Keys(unencrypted_allowed=True)
 
 
 @dataclass
@@ -24,12 +26,14 @@ class Ssh:
 
 
 def file_target(path: Path) -> Target:
-    return open_target(f"file://{quote(str(path))}", ssh=Ssh(), transcript=SilentTranscript())
+    return open_target(f"file://{quote(str(path))}", ssh=Ssh(), transcript=SilentTranscript(), keys=CLEAR)
 
 
 def ssh_target(path: Path) -> Target:
     """The other machine is this one: the same commands, without ssh around them."""
-    return Target(SshMedium(parse_place(f"ssh://backup@nas{quote(str(path))}"), LocalHost("nas"), LocalHost("here")))
+    return Target(
+        SshMedium(parse_place(f"ssh://backup@nas{quote(str(path))}"), LocalHost("nas"), LocalHost("here")), CLEAR
+    )
 
 
 KINDS: dict[str, Callable[[Path], Target]] = {"file": file_target, "ssh": ssh_target}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from servers import S3
 from unit.vault.builds import made_up_manifest, published, snapshot_bytes
-from unit.vault.media import quiet
+from unit.vault.media import CLEAR, quiet
 
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
 from upgrade_guard.model.command import Secret
@@ -40,7 +40,7 @@ class Store:
     def target(self, pause: Callable[[float], None] = lambda _: None, **other: object) -> Target:
         url = f"s3://{self.bucket.name}/etcd/prod"
         settings = changed(self.settings, **other)  # type: ignore[arg-type]
-        return Target(ObjectMedium(parse_place(url), settings, pause=pause))
+        return Target(ObjectMedium(parse_place(url), settings, pause=pause), CLEAR)
 
     @property
     def prefix(self) -> Path:

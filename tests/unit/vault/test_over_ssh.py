@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from servers import Sshd
 from unit.vault.builds import made_up_manifest, published, snapshot_bytes
-from unit.vault.media import LISTING, quiet
+from unit.vault.media import CLEAR, LISTING, quiet
 
 from upgrade_guard.errors import HostUnreachable
 from upgrade_guard.hosts.local import LocalHost
@@ -89,7 +89,7 @@ def reached(
 ) -> Target:
     url = parse_place(f"ssh://nas{place}")
     host = Watched(server, sockets, dies_at, dies)
-    return Target(SshMedium(url, host, LocalHost("here"), pause=pause or Waits(), piece=SMALL))
+    return Target(SshMedium(url, host, LocalHost("here"), pause=pause or Waits(), piece=SMALL), CLEAR)
 
 
 def test_there_and_back(bundle: Bundle, sshd: Sshd, tmp_path: Path, sockets: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from servers import program
 from unit.vault.builds import snapshot_bytes
-from unit.vault.media import Ssh, file_target, quiet, ssh_target
+from unit.vault.media import CLEAR, Ssh, file_target, quiet, ssh_target
 
 from upgrade_guard.errors import HostUnreachable, StepFailed, UsageProblem
 from upgrade_guard.hosts.local import LocalHost
@@ -195,7 +195,7 @@ def test_an_ssh_target_speaks_argv_only_and_publishes_last(bundle: Bundle) -> No
     for word in ("find", "install", "dd", "mv", "mkdir", "rm", "sync"):
         host.answers(word, ...)
 
-    copied = Target(SshMedium(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here"))).copy(bundle, quiet)
+    copied = Target(SshMedium(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here")), CLEAR).copy(bundle, quiet)
 
     assert copied.sha256 == files
     assert not {"sh", "bash"} & {argv[0] for argv in host.argvs}
@@ -214,7 +214,7 @@ def test_an_ssh_target_that_receives_something_else_is_not_published(bundle: Bun
                 command = replace(command, stdin=b"something else")
             return super().run(command)
 
-    target = Target(SshMedium(parse_place(f"ssh://nas{tmp_path}/offsite"), Garbling("nas"), LocalHost("here")))
+    target = Target(SshMedium(parse_place(f"ssh://nas{tmp_path}/offsite"), Garbling("nas"), LocalHost("here")), CLEAR)
     with pytest.raises(StepFailed, match=r"snapshot\.db arrived at .* with another SHA-256"):
         target.copy(bundle, quiet)
     assert not (tmp_path / "offsite" / bundle.name).exists()
@@ -225,7 +225,7 @@ def test_an_unreachable_ssh_target(bundle: Bundle) -> None:
     host.answers(...)
     for number in range(1, 9):
         host.unreachable_at(number)
-    target = Target(SshMedium(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here")))
+    target = Target(SshMedium(parse_place("ssh://nas/srv/etcd"), host, ScriptedHost("here")), CLEAR)
     assert "cannot be reached" in target.usable()[0]
     with pytest.raises(HostUnreachable):
         target.read_back(bundle)
