@@ -265,3 +265,64 @@ def test_killed_at_any_point_it_leaves_a_whole_bundle_or_none(tmp_path: Path) ->
     assert ended.returncode == 0
     assert killed_before >= 4
     assert killed_after >= 1
+
+
+FULL = """
+import errno, os, sys
+from pathlib import Path
+from unit.vault.builds import made_up_manifest
+from upgrade_guard.errors import StepFailed
+from upgrade_guard.vault.bundle import Vault
+from upgrade_guard.vault.manifest import manifest_to_text
+
+import upgrade_guard.model.codec
+
+WRITES = {"os.mkdir", "os.link", "os.rename"}
+count, limit, vault = 0, int(sys.argv[1]), Path(sys.argv[2])
+manifest = made_up_manifest()
+manifest_to_text(manifest)
+
+def no_room(event, args):
+    global count
+    writes = event == "open" and isinstance(args[2], int) and args[2] & os.O_CREAT
+    if (event in WRITES or writes) and str(args[0]).startswith(str(vault)):
+        count += 1
+        if count == limit:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(args[0]))
+
+sys.addaudithook(no_room)
+try:
+    Vault(vault).publish(vault / "r1.part", manifest, "lab-20261122T020000Z-r1")
+except StepFailed as failed:
+    print(failed.message, failed.hint)
+    sys.exit(4)
+"""
+
+
+def test_a_disk_that_is_full_at_any_write_leaves_a_whole_bundle_or_none(tmp_path: Path) -> None:
+    """A file system without hard links copies, which is a write more."""
+    refusals = 0
+    for limit in range(1, 9):
+        vault = Vault(tmp_path / str(limit))
+        (vault.staging("r1") / "snapshot.db").write_bytes(snapshot_bytes())
+        ended = subprocess.run(
+            [sys.executable, "-c", FULL, str(limit), str(vault.path)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if ended.returncode == 0:  # past the last write, or one that can be done in another way
+            assert [examine(bundle) for bundle in vault.bundles()] == [()]
+            continue
+        assert ended.returncode == 4, ended.stderr
+        assert "No space left on device" in ended.stdout
+        assert "Free space there" in ended.stdout
+        refusals += 1
+        assert vault.bundles() == ()
+        assert (vault.staging("r1") / "snapshot.db").read_bytes() == snapshot_bytes()
+        bundle = vault.publish(vault.staging("r1"), made_up_manifest(), NAME)
+        assert examine(bundle) == ()
+        assert {path.name for path in vault.path.iterdir()} == {NAME}
+    assert refusals >= 3

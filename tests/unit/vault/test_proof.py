@@ -87,6 +87,13 @@ def test_a_good_snapshot_climbs_every_level(etcd: LiveEtcd, snapshot: Path, tmp_
     assert nothing_left(scratch)
 
 
+def test_without_etcdutl_etcdctl_restores_as_in_images_of_3_4(etcd: LiveEtcd, snapshot: Path, tmp_path: Path) -> None:
+    tools = LocalEtcdTools(TOOLS.etcd, TOOLS.etcdctl, None)
+    proof = proven(snapshot, expecting(etcd), tmp_path / "scratch", tools=tools)
+    assert proof.ok, proof.message
+    assert names(proof) == LEVELS
+
+
 def test_a_proof_becomes_a_record(etcd: LiveEtcd, snapshot: Path, tmp_path: Path) -> None:
     record = proven(snapshot, expecting(etcd), tmp_path / "scratch").record("lab-1")
 
