@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proving import images, kubeadm_files, node_image
-from proving.ground import NEW, OLD, podman, run, until
+from proving.ground import NEW, OLD, alone, podman, run, until
 from proving.packages import repositories, repository
-from proving.store import BOX, LIMITS, stock
+from proving.store import BOX, LIMITS, seed, stock
 
 READY_TIMEOUT = 240.0
 
@@ -106,10 +106,12 @@ class Cluster:
 
     def up(self) -> None:
         """Boot, initialise, join, fill with a workload, and wait until all of it is Ready."""
-        for version in (OLD, NEW):
-            repository(version)
-            images.of(version)
-        image = node_image.of(self.version)
+        with alone("building"):
+            for version in (OLD, NEW):
+                repository(version)
+                images.of(version)
+            image = node_image.of(self.version)
+            seed()
         self.directory.mkdir(parents=True, exist_ok=True)
         key = self.directory / "id_ed25519"
         if not key.exists():

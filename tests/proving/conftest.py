@@ -20,14 +20,14 @@ _rows: list[measured.Row] = []
 
 @pytest.fixture(scope="session")
 def proving_ground() -> Iterator[Path]:
-    with alone():
+    with alone("building"):
         try:
             prepare()
         except NotHereError as missing:
             pytest.fail(str(missing))
-        before = len(measured.kept())
-        yield cache()
-        _rows.extend(measured.kept()[before:])
+    before = len(measured.kept())
+    yield cache()
+    _rows.extend(measured.kept()[before:])
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,13 @@ def mounted_etcd(proving_ground: Path) -> Iterator[Cluster]:
 
 
 def booted(cluster: Cluster) -> Iterator[Cluster]:
-    cluster.down()
-    try:
-        cluster.up()
-        yield cluster
-    finally:
+    with alone(cluster.name):
         cluster.down()
+        try:
+            cluster.up()
+            yield cluster
+        finally:
+            cluster.down()
 
 
 @pytest.fixture

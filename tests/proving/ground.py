@@ -76,9 +76,9 @@ def outdate(made: Path, pattern: str) -> None:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """One proving ground at a time for a cache: a second one waits until the first has ended."""
-    with (cache() / "lock").open("w") as lock:
+def alone(work: str) -> Iterator[None]:
+    """One process at a time does that work with this cache: a second one waits until the first has ended."""
+    with (cache() / f"{work}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -69,7 +69,9 @@ def came_back(cluster: Cluster, before: Standing) -> None:
     assert "configmap/before" in names
     assert "configmap/after" not in names
     assert "upgrade-guard-canary" not in cluster.kubectl("get", "pods,services", "-n", "kube-system")
-    assert "Cluster version" in cluster.control_plane.run("kubeadm", "upgrade", "plan", f"v{NEW}")
+    # Its health check is a Job that has fifteen seconds: a controller manager that has just begun needs more.
+    plan = ("kubeadm", "upgrade", "plan", f"v{NEW}")
+    until(lambda: "Cluster version" in cluster.control_plane.run(*plan), READY_TIMEOUT)
 
 
 def went_up(cluster: Cluster, before: Standing) -> None:

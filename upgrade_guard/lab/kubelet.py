@@ -26,7 +26,7 @@ RESTART_AFTER = 0.5
 def start(settings: LabSettings, record: NodeRecord) -> None:
     """`systemctl start kubelet`: the installed version runs from now on, and learns everything anew."""
     kubelet = record.kubelet
-    kubelet.active, kubelet.registered, kubelet.seen = True, False, 0
+    kubelet.active, kubelet.registered, kubelet.seen, kubelet.restarts = True, False, 0, 0
     kubelet.started = time.time()
     kubelet.version = releases.of_package(record.packages["kubelet"])
     kubelet.broken = why_broken(settings, record)
@@ -43,7 +43,9 @@ def keep_restarting(settings: LabSettings, record: NodeRecord) -> None:
     """systemd starts a kubelet that ended again and again (Restart=always): it comes up by itself once it can."""
     kubelet = record.kubelet
     if kubelet.active and kubelet.broken and time.time() - kubelet.started >= RESTART_AFTER:
+        restarts = kubelet.restarts + 1
         start(settings, record)
+        kubelet.restarts = restarts
 
 
 def why_broken(settings: LabSettings, record: NodeRecord) -> str:

@@ -56,7 +56,8 @@ class Kubelet:
 
     `seen` is the highest revision that it has heard of: after a restore that went back in time it waits for a higher
     one (DOMAIN.md 1.5), until it is started anew. `silent_since` is when it last stopped posting its node's status.
-    `pods_minor` is the minor version by whose defaults the static pods run.
+    `pods_minor` is the minor version by whose defaults the static pods run, `restarts` how often systemd started it
+    again by itself.
     """
 
     active: bool = False
@@ -67,6 +68,7 @@ class Kubelet:
     silent_since: float = 0.0
     started: float = 0.0
     pods_minor: int = 0
+    restarts: int = 0
 
     @property
     def works(self) -> bool:

@@ -1,7 +1,8 @@
-"""Looks at a node's new containers while kubeadm waits for them, and ends the wait when one plainly crash-loops.
+"""Looks at a node's new containers while they are waited for, and ends the wait when one plainly crash-loops.
 
 kubeadm gives each component five minutes and gave up after six minutes and 17 seconds (measured); the operator's API is
-away all that time, and nothing that is waited for will come.
+away all that time, and nothing that is waited for will come. With a new scheduler that crash-loops kubeadm even ends
+well (measured): it waits for a pod that runs at one moment (kubeadm, util/apiclient/wait.go).
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextvars
 import threading
 from collections.abc import Callable
 
-from upgrade_guard.errors import GuardError, StepFailed
+from upgrade_guard.errors import GuardError
 from upgrade_guard.model.cluster import Node
+from upgrade_guard.phases.looking import NothingWillCome
 from upgrade_guard.phases.site import NodeTools
 from upgrade_guard.tools.containers import Container
 
@@ -19,20 +21,20 @@ PERIOD = 2.0
 """Seconds between two looks: kubelet restarts a crashed container at once, then after 10, 20, 40 seconds."""
 
 CRASHES = 2
-"""Restarts after which a new component plainly crash-loops: one may be bad luck while etcd is replaced."""
+"""Restarts after which something new plainly crash-loops: one may be bad luck while etcd is replaced."""
 
 
 def watched(tools: NodeTools, node: Node, work: Callable[[], object]) -> None:
-    """Do `work`, which waits for kubeadm on `node`. Raises StepFailed with the last words of what crash-loops."""
+    """Do `work`, which waits for kubeadm on `node`. Raises NothingWillCome with the last words of what crash-loops."""
     crashed: list[Container] = []
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(PERIOD):
             try:
-                looping = [one for one in tools.containers.all() if is_new(node, one) and one.restarts >= CRASHES]
+                looping = crash_looping(tools, node)
                 if looping:
-                    crashed.append(looping[0])
+                    crashed.append(looping)
                     tools.kubeadm.stop_upgrade()
                     return
             except GuardError:
@@ -53,19 +55,31 @@ def watched(tools: NodeTools, node: Node, work: Callable[[], object]) -> None:
         raise _crash_loop(tools, node, crashed[0])
 
 
+def refuse_crash_loop(tools: NodeTools, node: Node) -> None:
+    """Raises NothingWillCome with the last words of a new component that crash-loops."""
+    looping = crash_looping(tools, node)
+    if looping:
+        raise _crash_loop(tools, node, looping)
+
+
+def crash_looping(tools: NodeTools, node: Node) -> Container | None:
+    """A new component that has crashed CRASHES times, if there is one."""
+    return next((one for one in tools.containers.all() if is_new(node, one) and one.restarts >= CRASHES), None)
+
+
 def is_new(node: Node, container: Container) -> bool:
     """Is it a control-plane component with another image than the node had when it was inspected?"""
     old = node.manifests.get(container.name)
     return old is not None and ":" in container.image and container.image != old
 
 
-def _crash_loop(tools: NodeTools, node: Node, container: Container) -> StepFailed:
+def _crash_loop(tools: NodeTools, node: Node, container: Container) -> NothingWillCome:
     try:
         words = [line.strip() for line in tools.containers.logs(container.id).splitlines() if line.strip()]
     except GuardError:
         words = []
     said = f": {words[-1][:300]}" if words else ""
-    return StepFailed(
+    return NothingWillCome(
         f"the new {container.name} on {node.name} crash-loops ({container.restarts} restarts, {container.image}){said}",
         hint=f"look at its log on {node.name}: crictl logs {container.id[:13]}",
     )

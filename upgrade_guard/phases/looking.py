@@ -15,6 +15,10 @@ PACE = 0.5
 """Seconds between two looks of a wait: a look costs a few processes, an operator waits for the answer."""
 
 
+class NothingWillCome(StepFailed):
+    """What is waited for will not come about: seen, so that nobody waits until the time is up."""
+
+
 def observation(
     name: str, summary: str, look: Callable[[Facts], Seen], *, lasting: bool = False, lane: str = ""
 ) -> Step:
@@ -71,7 +75,7 @@ def patiently(look: Callable[[Facts], Seen]) -> Callable[[Facts], Seen]:
     def probe(facts: Facts) -> Seen:
         try:
             return look(facts)
-        except HostUnreachable:
+        except (HostUnreachable, NothingWillCome):
             raise
         except StepFailed as problem:
             return NotDone(problem.message)
@@ -91,7 +95,7 @@ def seeing(clock: Clock, timeout: float, look: Callable[[Facts], Seen]) -> Calla
         while True:
             try:
                 return look(facts)
-            except HostUnreachable:
+            except (HostUnreachable, NothingWillCome):
                 raise
             except StepFailed as problem:
                 if clock.monotonic() >= deadline:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases.looking import required, seeing, until
+from upgrade_guard.phases.crash_watch import CRASHES, refuse_crash_loop
+from upgrade_guard.phases.looking import NothingWillCome, required, seeing, until
 from upgrade_guard.phases.packages import install
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.kubectl import Kubectl
@@ -69,16 +70,31 @@ _ALIVE = ("Running", "Pending", "Unknown")
 
 
 def restart_kubelet(site: Site, cluster: Cluster, node: Node, target: Version, name: str, lane: str) -> Step:
-    """daemon-reload (the package changed the unit), restart, and wait until the node is Ready at the target."""
+    """daemon-reload (the package changed the unit), restart, and wait until the node is Ready at the target.
+
+    A kubelet that systemd starts again and again is not waited for: it stays "activating", and nothing tells the API.
+    """
     tools = site.on(node)
+    unit = tools.settings.kubelet_unit
 
     def probe(_: Facts) -> Seen:
         return kubelet_at(site, cluster, node, target)
 
     def act(_: Facts) -> None:
         tools.systemctl.daemon_reload()
-        tools.systemctl.restart(tools.settings.kubelet_unit)
-        until(site.clock, site.config.upgrade.ready_timeout, lambda: kubelet_at(site, cluster, node, target))
+        tools.systemctl.restart(unit)
+        before = tools.systemctl.restarts(unit)
+
+        def look() -> Seen:
+            again = tools.systemctl.restarts(unit) - before
+            if again >= CRASHES:
+                raise NothingWillCome(
+                    f"the kubelet of {node.name} does not come up: systemd has started it again {again} times",
+                    hint=f"look at its log on {node.name}: journalctl -u {unit}",
+                )
+            return kubelet_at(site, cluster, node, target)
+
+        until(site.clock, site.config.upgrade.ready_timeout, look)
 
     return Step(
         name,
@@ -149,13 +165,17 @@ def settled(site: Site, node: Node, target: Version, name: str) -> Step:
                 return NotDone(f"{component} on {node.name} is not Ready")
         return Done()
 
+    def look_ahead() -> Seen:
+        refuse_crash_loop(site.on(node), node)
+        return look()
+
     steady: list[bool] = []
 
     def probe(_: Facts) -> Seen:
         return look() if steady else NotDone(f"the control plane of {node.name} was not seen to stay well yet")
 
     def act(_: Facts) -> None:
-        seen = until(site.clock, site.config.upgrade.ready_timeout, look, steady=site.config.upgrade.settle_time)
+        seen = until(site.clock, site.config.upgrade.ready_timeout, look_ahead, steady=site.config.upgrade.settle_time)
         required(seen, f"the control plane of {node.name} does not settle at {target}")
         steady.append(True)
 

@@ -30,6 +30,11 @@ class Systemctl:
             raise failure(self._host, argv, result)
         return words[0]
 
+    def restarts(self, unit: str) -> int:
+        """How often systemd started it again by itself since somebody started it."""
+        count = self.properties(unit, "NRestarts")["NRestarts"]
+        return int(count) if count.isdigit() else 0
+
     def start(self, unit: str) -> None:
         """Start it."""
         self._change("start", unit)

@@ -10,7 +10,7 @@ INACTIVE = 3  # what is-active exits with when a unit is not active (systemctl(1
 
 
 def main(place: Place, words: list[str]) -> int:
-    """`is-active`, `start`, `stop`, `restart`, `daemon-reload`, `show -p ActiveState`."""
+    """`is-active`, `start`, `stop`, `restart`, `daemon-reload`, `show -p ActiveState,NRestarts`."""
     given = take_apart(words, values=("-p", "--property"), switches=("--quiet", "-q", "--no-pager", "--value"))
     verb, *units = given.plain or ("",)
     if verb == "daemon-reload" and not units:
@@ -24,9 +24,8 @@ def main(place: Place, words: list[str]) -> int:
     if verb == "is-active":
         return _is_active(place, units, quiet=bool(given.switches & {"-q", "--quiet"}))
     if verb == "show":
-        states = [_state(place, unit) for unit in units]
-        for state in states:
-            say(f"ActiveState={state}")
+        asked = (*given.values.get("-p", ()), *given.values.get("--property", ()))
+        say("\n\n".join(_shown(place, unit, ",".join(asked)) for unit in units))
         return 0
     if verb not in ("start", "stop", "restart") or units != ["kubelet"]:
         raise UnknownWords(f"{verb} {' '.join(units)}")
@@ -45,6 +44,16 @@ def _is_active(place: Place, units: list[str], *, quiet: bool) -> int:
     if not quiet:
         say("\n".join(states))
     return 0 if "active" in states else INACTIVE
+
+
+def _shown(place: Place, unit: str, asked: str) -> str:
+    """Properties as `systemctl show` prints them, those that were asked for or all of ours."""
+    found = {"ActiveState": _state(place, unit), "NRestarts": "0"}
+    if unit == "kubelet":
+        with opened(place.directory, node=place.node) as lab:
+            found["NRestarts"] = str(lab.records[place.node].kubelet.restarts)
+    names = [name for name in asked.split(",") if name] or list(found)
+    return "\n".join(f"{name}={found[name]}" for name in names if name in found)
 
 
 def _state(place: Place, unit: str) -> str:
