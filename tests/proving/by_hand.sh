@@ -52,7 +52,7 @@ back) # etcd, files and packages of a cluster with one control plane
   for name in kube-controller-manager kube-scheduler kube-apiserver etcd; do halt $name; done
   ! pgrep -x etcd
   dir=$(data) peer=$(sed -n 's/.*--initial-advertise-peer-urls=//p' /backup/kubernetes/manifests/etcd.yaml)
-  mkdir -p "$dir/.aside" && mv "$dir/member" "$dir/.aside/"
+  mv "$dir/member" "$dir/.aside-$(date +%s)"
   /backup/bin/etcdutl snapshot restore /backup/pre.db --data-dir "$dir/.new" --name "$(hostname)" \
     --initial-cluster "$(hostname)=$peer" --initial-advertise-peer-urls "$peer" \
     --initial-cluster-token "by-hand-$(date +%s)" --bump-revision 1000000000 --mark-compacted

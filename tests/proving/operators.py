@@ -82,6 +82,11 @@ class Operator:
         rows = self.journal("SELECT state FROM runs ORDER BY seq DESC LIMIT 1")
         return str(rows[0][0]) if rows else ""
 
+    def doing(self, step: str) -> bool:
+        """Is the newest run at a step whose name ends like this?"""
+        rows = self.journal("SELECT name, outcome FROM steps ORDER BY seq DESC LIMIT 1")
+        return bool(rows) and str(rows[0][0]).endswith(step) and rows[0][1] == "started"
+
     def moments(self) -> list[tuple[datetime, str, str]]:
         """When the newest run moved: the time, from where, to where; its beginning first."""
         began = self.journal("SELECT started_at FROM runs ORDER BY seq DESC LIMIT 1")

@@ -39,8 +39,7 @@ def test_a_broken_scheduler_is_rolled_back_through_a_kill(mounted_etcd: Cluster,
         run = operator.start("run", f"v{NEW}", "--yes")
         run.when(lambda: operator.stands_at() == "copied")
         cluster.kubectl("create", "configmap", "after")
-        run.when(lambda: operator.stands_at() == "rolling-back")
-        run.when(lambda: at_work(cluster, "snapshot", "restore"))
+        run.when(lambda: operator.doing(f"rollback/{node.name}/restore"))
         run.kill()
         ended = operator.run("resume", "--yes")
     assert ended.status == 7, ended.said[-4000:]

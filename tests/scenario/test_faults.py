@@ -143,9 +143,16 @@ ENDS: dict[str, End] = {
     ),
     "apply-hangs": End(7, "rolled-back", "did not end within 10 s", everything_went_back, {"apply_timeout": '"10s"'}),
     "apiserver-never-ready": End(7, "rolled-back", "kube-apiserver", everything_went_back),
-    "kubelet-fails-control-plane": End(7, "rolled-back", "kubelet", everything_went_back, SHORT_READY),
+    "scheduler-crashes": End(7, "rolled-back", "the new kube-scheduler on cp1 crash-loops", everything_went_back),
+    "kubelet-fails-control-plane": End(
+        7, "rolled-back", "the kubelet of cp1 does not come up", everything_went_back, SHORT_READY
+    ),
     "kubelet-fails-worker": End(
-        6, "control-plane-upgraded", "kubelet", the_worker_went_back_and_resume_completes, SHORT_READY
+        6,
+        "control-plane-upgraded",
+        "the kubelet of w1 does not come up",
+        the_worker_went_back_and_resume_completes,
+        SHORT_READY,
     ),
     "drain-blocked": End(
         6,

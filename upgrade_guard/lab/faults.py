@@ -92,6 +92,13 @@ FAULTS: tuple[Fault, ...] = (
         once=False,
     ),
     Fault(
+        "scheduler-crashes",
+        "The new scheduler crash-loops on the first control plane, and `kubeadm upgrade apply` ends well all the same.",
+        "The crash loop is seen after kubeadm has ended; everything goes back, data included: exit 7, state "
+        "rolled-back.",
+        once=False,
+    ),
+    Fault(
         "kubelet-fails-control-plane",
         "The new kubelet does not come up on the first control plane.",
         "Everything goes back, data included: exit 7, state rolled-back.",

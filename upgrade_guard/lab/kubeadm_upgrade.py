@@ -203,14 +203,18 @@ def _component(upgrade: Upgrade, component: str, new: Path) -> None:
 
 
 def _wait(upgrade: Upgrade, component: str, live: Path) -> None:
-    """Until the mirror pod has the new hash and runs, as long as the lab's kubeadm is patient."""
+    """Until the mirror pod has the new hash and runs, as long as the lab's kubeadm is patient.
+
+    It need not be Ready: one that crash-loops runs too (kubeadm: util/apiclient/wait.go, and measured).
+    """
     node_name, wanted = upgrade.place.node, manifests.read(live)
     digest, deadline = wanted.digest if wanted else "", time.monotonic() + upgrade.settings.patience
     complained = False
     while True:
         with opened(upgrade.place.directory, node=node_name) as lab:
             pod = lab.world.get("pods", "kube-system", f"{component}-{node_name}") if lab.world else None
-            if pod and objects.is_ready(pod) and pod["metadata"]["annotations"]["kubernetes.io/config.hash"] == digest:
+            runs = pod is not None and pod["status"].get("phase") == "Running"
+            if pod and runs and pod["metadata"]["annotations"]["kubernetes.io/config.hash"] == digest:
                 return
             answers = lab.world is not None
         if not answers and not complained:

@@ -103,11 +103,12 @@ def sync_static_pods(settings: LabSettings, record: NodeRecord) -> None:
 
 
 def _crashes(settings: LabSettings, record: NodeRecord, pod: StaticPod) -> bool:
+    fault = {"kube-apiserver": "apiserver-never-ready", "kube-scheduler": "scheduler-crashes"}.get(pod.name)
     return (
-        pod.name == "kube-apiserver"
+        fault is not None
         and record.name == settings.control_planes[0]
-        and pod.image != releases.image("kube-apiserver", settings.from_version)
-        and faults.is_on(Path(settings.directory), "apiserver-never-ready")
+        and pod.image != releases.image(pod.name, settings.from_version)
+        and faults.is_on(Path(settings.directory), fault)
     )
 
 

@@ -57,20 +57,25 @@ def usual_bump(_: Facts) -> int:
     return BUMP
 
 
-def restore(site: Site, cluster: Cluster, run_id: str, bump: Callable[[Facts], int] = usual_bump) -> tuple[Phase, ...]:
-    """Settings first, then every member; a phase ends when all members have got there."""
+def prepare(site: Site, cluster: Cluster, run_id: str, bump: Callable[[Facts], int] = usual_bump) -> tuple[Phase, ...]:
+    """Settings first, then every member beside its live data: what may fail or last, while etcd may still serve."""
     planes = cluster.control_planes
-    width = len(planes)
     return (
         Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster, bump),)),
         Phase(
             "rollback-restore",
             "Restore etcd",
             tuple(step for node in planes for step in (bring(site, node, run_id), restore_member(site, node, run_id))),
-            at_once=width,
+            at_once=len(planes),
         ),
-        Phase("rollback-swap", "Swap etcd's data", tuple(swap(site, node, run_id) for node in planes), at_once=width),
     )
+
+
+def swap_all(site: Site, cluster: Cluster, run_id: str) -> Phase:
+    """The restored data in the place of the live one on every control plane. They must be at rest."""
+    planes = cluster.control_planes
+    steps = tuple(swap(site, node, run_id) for node in planes)
+    return Phase("rollback-swap", "Swap etcd's data", steps, at_once=len(planes))
 
 
 def places(tools: NodeTools, etcd: EtcdManifest, run_id: str) -> Places:
@@ -213,9 +218,10 @@ def swap(site: Site, node: Node, run_id: str) -> Step:
 
     def probe(_: Facts) -> Seen:
         where = places(tools, of(node), run_id)
-        if not tools.files.exists(where.aside):
+        there = tools.files.existing(where.aside, fresh_member(where))
+        if where.aside not in there:
             return NotDone(f"the data of {node.name} is not moved aside yet")
-        if tools.files.exists(fresh_member(where)):
+        if fresh_member(where) in there:
             return NotDone(f"the restored data of {node.name} is not in its place yet")
         return Done({"aside": where.aside, "live": where.live})
 
@@ -224,10 +230,11 @@ def swap(site: Site, node: Node, run_id: str) -> Step:
 
     def act(_: Facts) -> None:
         where = places(tools, of(node), run_id)
-        if not tools.files.exists(fresh_member(where)):
+        there = tools.files.existing(fresh_member(where), where.aside, where.live)
+        if fresh_member(where) not in there:
             raise StepFailed(f"the restored data of {node.name} is gone: {where.fresh}")
-        if not tools.files.exists(where.aside):
-            if tools.files.exists(where.live):
+        if where.aside not in there:
+            if where.live in there:
                 tools.files.move(where.live, where.aside)
             else:
                 tools.files.make_dir(where.aside)

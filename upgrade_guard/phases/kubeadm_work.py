@@ -18,11 +18,13 @@ from upgrade_guard.tools.static_pod import image_of
 VERSIONED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 """The static pods whose image tag is the Kubernetes version."""
 
+COMPONENTS = (*VERSIONED, "etcd")
+
 
 def manifest_images(tools: NodeTools) -> dict[str, str]:
     """Component to image, as the manifests on the node say now; a missing manifest is left out."""
     images = {}
-    for component in (*VERSIONED, "etcd"):
+    for component in COMPONENTS:
         path = f"{tools.settings.manifests_dir}/{component}.yaml"
         if tools.files.exists(path):
             images[component] = image_of(tools.files.read_text(path))
@@ -56,6 +58,8 @@ def apply(site: Site, node: Node, target: Version, name: str) -> Step:
 
     def work() -> None:
         options = site.config.upgrade
+        if manifest_images(tools) != {name: image for name, image in node.manifests.items() if name in COMPONENTS}:
+            _wait_for_health(site, tools, target)
         watched(
             tools,
             node,
@@ -64,6 +68,22 @@ def apply(site: Site, node: Node, target: Version, name: str) -> Step:
 
     step = _kubeadm_step(site, node, target, name, look, work)
     return replace(step, summary=f"kubeadm upgrade apply {target} on {node.name}")
+
+
+def _wait_for_health(site: Site, tools: NodeTools, target: Version) -> None:
+    """After a kubeadm that was interrupted: until kubeadm's own health check passes, or the patience is over.
+
+    It gives a Job fifteen seconds (cmd/upgrade, health.go), and a controller manager that was replaced a moment ago
+    leads only after just as long: `apply` again at once fails, and would take a good upgrade back (measured). `plan`
+    makes the same check and changes nothing.
+    """
+    options = site.config.upgrade
+
+    def look() -> Seen:
+        tools.kubeadm.upgrade_plan(target, options.ignore_preflight_errors)
+        return Done()
+
+    until(site.clock, options.ready_timeout, look)
 
 
 def upgrade_control_plane_node(site: Site, node: Node, target: Version, name: str) -> Step:

@@ -12,7 +12,7 @@ from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.tools.apt import package_version, point_source_at
 
 PACKAGES = ("kubeadm", "kubelet", "kubectl")
@@ -103,26 +103,42 @@ def available(site: Site, node: Node, name: str, target: Version) -> Step:
     return Step(name, f"find kubeadm, kubelet and kubectl {target} on {node.name}", probe, act)
 
 
-def put_back(site: Site, node: Node, name: str, *, lane: str = "") -> Step:
+def fetch_back(site: Site, node: Node, name: str) -> Step:
+    """Point the package source back and fetch the packages that a rollback will need, before anything is stopped."""
+    tools = site.on(node)
+    before = _before(node)
+    fetched: list[bool] = []
+
+    def probe(_: Facts) -> Seen:
+        behind = _differing(tools, before)
+        if behind and not fetched:
+            return NotDone(f"{', '.join(behind)} of {node.name}: not fetched yet")
+        return Done({"packages": behind})
+
+    def act(_: Facts) -> None:
+        _source_back(tools, node)
+        tools.apt.update()
+        tools.apt.install(_differing(tools, before), download_only=True)
+        fetched.append(True)
+
+    return Step(name, f"fetch the old packages of {node.name}", probe, act, changes_node=True, lane=node.name)
+
+
+def put_back(site: Site, node: Node, name: str, *, lane: str = "", fetched: str = "") -> Step:
     """The packages, holds and package source that the node had when it was inspected.
+
+    `fetched` is the step that fetched them already, if there was one: package lists are then not asked for again.
 
     Not what a bundle says: one that was taken again after the package source was switched has the new one.
     """
     tools = site.on(node)
     path = tools.settings.package_source
-    before: Mapping[str, str] = {p: v for p, v in node.packages.items() if p in PACKAGES}
-
-    def source_changed() -> bool:
-        return node.package_source is not None and tools.files.read_text(path) != node.package_source
-
-    def differing() -> dict[str, str]:
-        found = tools.apt.installed(tuple(before))
-        return {p: v for p, v in before.items() if found.get(p) != v}
+    before = _before(node)
 
     def probe(_: Facts) -> Seen:
-        if source_changed():
+        if _source_changed(tools, node):
             return NotDone(f"{path} on {node.name} is not what it was")
-        changed = differing()
+        changed = _differing(tools, before)
         if changed:
             return NotDone(f"{', '.join(changed)} on {node.name}: not back at the version it had")
         held = set(tools.apt.holds())
@@ -130,12 +146,12 @@ def put_back(site: Site, node: Node, name: str, *, lane: str = "") -> Step:
             return NotDone(f"the holds on {node.name} are not what they were")
         return Done({"packages": dict(before)})
 
-    def act(_: Facts) -> None:
-        if node.package_source is not None and source_changed():
-            tools.files.write(path, node.package_source.encode(), mode=0o644)
-        changed = differing()
+    def act(facts: Facts) -> None:
+        _source_back(tools, node)
+        changed = _differing(tools, before)
         if changed:
-            tools.apt.update()
+            if not facts.has(fetched):
+                tools.apt.update()
             tools.apt.install(changed)
         now_held = set(tools.apt.holds())
         again = [p for p in before if p in node.holds and p not in now_held]
@@ -146,3 +162,21 @@ def put_back(site: Site, node: Node, name: str, *, lane: str = "") -> Step:
             tools.apt.unhold(tuple(loose))
 
     return Step(name, f"put the packages of {node.name} back", probe, act, changes_node=True, lane=lane)
+
+
+def _before(node: Node) -> Mapping[str, str]:
+    return {package: version for package, version in node.packages.items() if package in PACKAGES}
+
+
+def _differing(tools: NodeTools, before: Mapping[str, str]) -> dict[str, str]:
+    found = tools.apt.installed(tuple(before))
+    return {package: version for package, version in before.items() if found.get(package) != version}
+
+
+def _source_changed(tools: NodeTools, node: Node) -> bool:
+    return node.package_source is not None and tools.files.read_text(tools.apt.source) != node.package_source
+
+
+def _source_back(tools: NodeTools, node: Node) -> None:
+    if node.package_source is not None and _source_changed(tools, node):
+        tools.files.write(tools.apt.source, node.package_source.encode(), mode=0o644)

@@ -154,8 +154,16 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
     width = len(planes)
     return (
         failed_state.keep(site, cluster),
+        # Whatever can be done, and can fail, while etcd and perhaps the API still serve comes before they are stopped.
+        Phase(
+            "rollback-fetch",
+            "Fetch the old packages",
+            tuple(packages.fetch_back(site, node, packages_fetched(node)) for node in planes),
+            at_once=width,
+        ),
+        *etcd_restore.prepare(site, cluster, run_id),
         *quiesce(site, cluster, run_id),
-        *etcd_restore.restore(site, cluster, run_id),
+        etcd_restore.swap_all(site, cluster, run_id),
         Phase(
             "rollback-files",
             "Files and packages back",
@@ -164,7 +172,9 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
                 for node in planes
                 for step in (
                     files_back(site, node, manifests=False),
-                    packages.put_back(site, node, f"rollback/{node.name}/packages", lane=node.name),
+                    packages.put_back(
+                        site, node, f"rollback/{node.name}/packages", lane=node.name, fetched=packages_fetched(node)
+                    ),
                 )
             ),
             at_once=width,
@@ -172,6 +182,11 @@ def whole(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
         *start(site, cluster),
         *all_nodes(site, cluster, facts),
     )
+
+
+def packages_fetched(node: Node) -> str:
+    """The step that fetches the old packages of that node."""
+    return f"rollback/{node.name}/packages-fetched"
 
 
 def start(site: Site, cluster: Cluster) -> tuple[Phase, ...]:

@@ -24,6 +24,7 @@ __all__ = ["Container", "Containers", "full_image_name"]
 _CTR = ("ctr", "-n", "k8s.io")
 _NOT_FOUND = 127
 _LOG_LINES = 200
+_LOOKS_A_SECOND = 4  # for the end of a container; each look is a process on the node
 
 
 class Containers:
@@ -120,17 +121,20 @@ class Containers:
     def _kill_tasks(self, ids: tuple[str, ...], grace_seconds: int) -> None:
         for one in ids:
             self._kill("SIGTERM", one)
-        for _ in range(max(1, grace_seconds) * 2):
+        for _ in range(max(1, grace_seconds) * _LOOKS_A_SECOND):
             if not self._alive(ids):
                 return
-            self._pause(0.5)
+            self._pause(1 / _LOOKS_A_SECOND)
         for one in self._alive(ids):
             self._kill("SIGKILL", one)
         for _ in range(20):
             if not self._alive(ids):
                 return
             self._pause(0.5)
-        raise StepFailed(f"containers on {self._host.name} do not end: {', '.join(self._alive(ids))}")
+        raise StepFailed(
+            f"containers on {self._host.name} do not end: {', '.join(self._alive(ids))}",
+            hint=f"end them on {self._host.name} (ctr -n k8s.io tasks ls), then: upgrade-guard resume",
+        )
 
     def _alive(self, ids: tuple[str, ...]) -> tuple[str, ...]:
         tasks = parse_tasks(run_checked(self._host, (*_CTR, "tasks", "ls")).stdout)

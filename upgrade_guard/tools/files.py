@@ -169,16 +169,20 @@ class Files:
         Raises StepFailed when that is not so, or when the source is still there afterwards.
         """
         parent = posixpath.dirname(target) or "/"
-        devices = self._read("stat", "--format=%d", "--", source, parent).stdout.split()
-        if len(set(devices)) != 1:
+        found = self._devices(source, parent, target)
+        for path in (source, parent):
+            if path not in found:
+                raise StepFailed(f"{path} on {self._host.name} is not there; {source} was not moved to {target}")
+        if target in found:
+            raise StepFailed(f"{target} on {self._host.name} is already there; {source} was not moved")
+        if found[source] != found[parent]:
             raise StepFailed(
                 f"{source} and {parent} on {self._host.name} are on different file systems, so it cannot be renamed",
                 hint=f"Look at the mounts there: findmnt -T {source}; findmnt -T {parent}",
             )
-        if self._present(target):
-            raise StepFailed(f"{target} on {self._host.name} is already there; {source} was not moved")
         self._change("mv", "--no-target-directory", "--no-clobber", "--", source, target)
-        if self._present(source) or not self._present(target):
+        after = self._devices(source, target)
+        if source in after or target not in after:
             raise StepFailed(f"{source} on {self._host.name} was not moved to {target}")
 
     def move_into(self, directory: str, *sources: str) -> None:
@@ -288,10 +292,11 @@ class Files:
     def _test(self, flag: str, path: str) -> bool:
         return run_checked(self._host, ("test", flag, path), accept=(0, 1)).exit_status == 0
 
-    def _present(self, path: str) -> bool:
-        """Also for a link to nothing."""
-        argv = ("test", "-e", path, "-o", "-L", path)
-        return run_checked(self._host, argv, accept=(0, 1)).exit_status == 0
+    def _devices(self, *paths: str) -> dict[str, str]:
+        """Of those that are there, links to nothing too: the number of the device that each is on."""
+        argv = ("stat", r"--printf=%d %n\0", "--", *paths)
+        rows = run_checked(self._host, argv, accept=(0, 1)).stdout.split("\0")
+        return {path: device for device, _, path in (row.partition(" ") for row in rows if row)}
 
     def _number(self, *argv: str) -> int:
         stdout = self._read(*argv).stdout

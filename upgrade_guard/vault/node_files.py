@@ -168,11 +168,14 @@ def _move_aside(files: Files, paths: list[str], aside_dir: str) -> dict[str, str
         files.make_dir(*sorted({posixpath.dirname(target) for target in targets.values()}))
     for parent, some in together.items():
         for start in range(0, len(some), _AT_ONCE):
-            files.move_into(parent, *some[start : start + _AT_ONCE])
+            into = (f"--target-directory={parent}", "--", *some[start : start + _AT_ONCE])
+            run_checked(files.host, ("mv", "--no-clobber", *into), timeout=CHANGE_TIMEOUT, changes=True)
     for path, target in targets.items():
         if path not in together.get(posixpath.dirname(target), ()):
             argv = ("mv", "--no-target-directory", "--no-clobber", "--", path, target)
             run_checked(files.host, argv, timeout=CHANGE_TIMEOUT, changes=True)
+    if left := files.existing(*targets, follow=False):
+        raise StepFailed(f"{min(left)} on {files.host.name} was not moved to {targets[min(left)]}")
     return targets
 
 

@@ -135,7 +135,7 @@ def test_stop_with_ctr_asks_waits_and_makes() -> None:
     host.answers(*CTR, "tasks", "kill", "-s", "SIGTERM", "a")
     host.answers(*CTR, "tasks", "kill", "-s", "SIGTERM", "b", exit_status=1, stderr="ctr: task b not found\n")
     host.answers(*CTR, "tasks", "kill", "-s", "SIGKILL", "a")
-    for _ in range(5):
+    for _ in range(9):
         host.answers(*CTR, "tasks", "ls", stdout="TASK PID STATUS\na 7 RUNNING\n")
     host.answers(*CTR, "tasks", "ls", stdout="TASK PID STATUS\na 7 STOPPED\n")
     Containers(host, pause=waited.append).stop(("a", "b"), grace_seconds=2)

@@ -182,7 +182,7 @@ def test_existence_of_many_in_one_look(files: Files, tmp_path: Path) -> None:
 
 def test_move_refuses_another_file_system() -> None:
     host = ScriptedHost("cp1")
-    host.answers("stat", ..., stdout="2049\n51\n")
+    host.answers("stat", ..., stdout="2049 /var/lib/etcd\x0051 /mnt\0")
     with pytest.raises(StepFailed, match="different file systems"):
         Files(host).move("/var/lib/etcd", "/mnt/etcd")
     assert len(host.commands) == 1
