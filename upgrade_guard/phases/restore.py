@@ -131,8 +131,9 @@ def restoring(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
         Phase("restore-bundle", "The bundle", (still_sound(site),)),
         *as_restore(
             failed_state.keep(site, cluster, etcd_answers=facts.of(GROUND)["revision_now"] is not None),
+            *etcd_restore.prepare(site, cluster, facts.run_id, lambda facts: bump(site, facts)),
             *quiesce(site, cluster, facts.run_id),
-            *etcd_restore.restore(site, cluster, facts.run_id, lambda facts: bump(site, facts)),
+            etcd_restore.swap_all(site, cluster, facts.run_id),
             Phase(
                 "rollback-files",
                 "Files back",
