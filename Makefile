@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest -W error
 
 .DEFAULT_GOAL := help
-.PHONY: all bench crash demo docs docs-check format help lab-down lint package prove prove-main revision test types
+.PHONY: all bench crash demo docs docs-check format fuzz help lab-down lint package prove prove-main revision test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
@@ -32,6 +32,9 @@ demo: $(READY) ## an upgrade of a rehearsal cluster, from 1.27 to 1.28, here and
 	@echo '  $(BIN)/upgrade-guard lab run v1.28.0 --dir $(LAB)-rollback --fault apply-fails-after-etcd --keep --yes'
 	@echo 'Remove the rehearsal clusters:'
 	@echo '  make lab-down'
+
+fuzz: $(READY) ## EXAMPLES=2000: hostile input for everything that reads, other input each time
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PYTEST) tests/unit/hostile --timeout 0
 
 lab-down: $(READY) ## remove the rehearsal clusters of demo
 	$(BIN)/upgrade-guard lab down --dir $(LAB)

@@ -112,7 +112,7 @@ def _read_document(path: Path | None, environ: Mapping[str, str]) -> tuple[Path 
             raise UsageProblem(f"{candidate}: cannot be read: {problem.strerror}", hint=f"ls -l {candidate}") from None
         try:
             return candidate, tomllib.loads(content.decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise UsageProblem(
                 f"{candidate}: not a TOML file: {problem}", hint="upgrade-guard config init --help"
             ) from None

@@ -115,7 +115,10 @@ def _link(line: str) -> Link | None:
     seq, previous, run = (counted.get(key) for key in ("seq", "previous", "id" if table == "runs" else "run_id"))
     if type(seq) is not int or not isinstance(previous, str) or not isinstance(run, str):
         return None
-    text = chain.canonical(table, counted)
+    try:
+        text = chain.canonical(table, counted)
+    except (ValueError, RecursionError):  # 1e999 is infinity by now, which nothing writes
+        return None
     # One spelling only: a line that says something twice would mean different things to different readers.
     if line != _line(digest, text):
         return None

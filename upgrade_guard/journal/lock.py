@@ -136,7 +136,7 @@ def _read(file: int) -> Holder:
             started_at=str(written["started_at"]),
             command=str(written["command"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return Holder()
 
 

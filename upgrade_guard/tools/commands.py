@@ -133,6 +133,6 @@ def parse_json(program: str, text: str) -> Any:
         if line.lstrip().startswith(("{", "[{", "[]", "[\n")):
             try:
                 return json.loads("".join(lines[number:]))
-            except ValueError as problem:
+            except (ValueError, RecursionError) as problem:
                 raise unexpected(program, text, "no JSON") from problem
     raise unexpected(program, text, "no JSON")

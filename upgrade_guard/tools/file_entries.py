@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def list_archive(local: Path) -> tuple[Entry, ...]:
     try:
         with tarfile.open(local, "r:gz") as archive:
             return tuple(_entry(member) for member in archive)
-    except (tarfile.TarError, OSError, EOFError) as problem:
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as problem:
         raise UnexpectedOutput(f"{local} cannot be read as an archive: {problem}") from problem
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from upgrade_guard.tools.commands import parse_json, reads, unexpected
+from upgrade_guard.tools.plain_yaml import plain_yaml
 
 _COMPONENTS = {
     "apiServer": "kube-apiserver",
@@ -35,12 +36,10 @@ class KubeadmConfig:
 @reads("kubectl get configmap kubeadm-config")
 def parse_kubeadm_config(text: str) -> KubeadmConfig:
     """The ConfigMap as JSON with a ClusterConfiguration of v1beta2 to v1beta4 in it."""
-    import yaml
-
     document = parse_json("kubectl get configmap kubeadm-config", text)
     try:
-        configuration = yaml.safe_load(document["data"]["ClusterConfiguration"])
-    except yaml.YAMLError as problem:
+        configuration = plain_yaml(document["data"]["ClusterConfiguration"])
+    except ValueError as problem:
         raise unexpected("kubectl get configmap kubeadm-config", text, "no ClusterConfiguration") from problem
     return _read(configuration)
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from upgrade_guard.errors import UnexpectedOutput
+from upgrade_guard.tools.plain_yaml import plain_yaml
 
 _LARGEST = 256 * 1024  # bytes; real ones have four kilobytes
+_SHOWN = 200  # characters of a manifest in our messages
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ class StaticPod:
 
 def parse_static_pod(text: str) -> StaticPod:
     """Read a manifest. Raises UnexpectedOutput when it is no pod with a container that runs one program."""
+    try:
+        return _pod(text)
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise _odd(text, f"{type(problem).__name__}: {problem}"[:_SHOWN]) from problem
+
+
+def _pod(text: str) -> StaticPod:
     spec = _mapping(_document(text).get("spec"), text, "spec")
     containers = spec.get("containers")
     if not isinstance(containers, list) or not containers:
@@ -75,15 +84,12 @@ def host_paths(text: str) -> tuple[str, ...]:
 
 
 def _document(text: str) -> dict[str, Any]:
-    import yaml
-
     if len(text) > _LARGEST:
         raise UnexpectedOutput("the manifest is larger than 256 KiB")
     try:
-        # Not the faster loader of libyaml: deeply nested text ends the whole process there.
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:
-        raise _odd(text, "it is not YAML") from problem
+        document = plain_yaml(text)
+    except ValueError as problem:
+        raise _odd(text, "it is not YAML, or has aliases") from problem
     return _mapping(document, text, "document")
 
 
@@ -141,10 +147,10 @@ def _strings(value: Any, text: str) -> list[str]:
 
 def _string(value: Any, text: str) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise _odd(text, f"{value!r} is not a path or name")
+        raise _odd(text, f"{repr(value)[:_SHOWN]} is not a path or name")
     return value
 
 
 def _odd(text: str, why: str) -> UnexpectedOutput:
     first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
-    return UnexpectedOutput(f"this is no static pod manifest that we know ({why}): {shlex.quote(first[:200])}")
+    return UnexpectedOutput(f"this is no static pod manifest that we know ({why}): {shlex.quote(first[:_SHOWN])}")

@@ -94,7 +94,7 @@ def manifest_from_text(text: str, where: str) -> BundleManifest:
     try:
         raw = json.loads(text)
         schema = raw["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(f"{where} is not a bundle manifest: {error}", hint="Use another copy of this bundle.") from error
     if not isinstance(schema, int) or schema > SCHEMA:
         raise Refused(

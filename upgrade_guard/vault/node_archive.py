@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,13 +36,15 @@ def read_archive(local: Path) -> NodeArchive:
     """List an archive with the digest of every file in it. Extracts nothing.
 
     Raises Refused for one that is damaged, or that could write elsewhere than it says: absolute names, `..`, names
-    twice, devices, hard links to what is not in it, and anything beneath a symbolic link.
+    twice, devices, sparse files, hard links to what is not in it, and anything beneath a symbolic link.
     """
     files: dict[str, NodeFile] = {}
     hard_links: dict[str, str] = {}
     with _opened(local) as archive:
         for member in archive:
             path = _path(local, member.name)
+            if member.issparse():  # ours never are, and a few bytes of one are read as terabytes of nothing
+                raise _hostile(local, f"{member.name!r} is sparse")
             if path in files:
                 raise _hostile(local, f"{member.name!r} is in it twice")
             if member.islnk():
@@ -96,7 +99,7 @@ def _opened(local: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(local, "r:gz") as archive:
             yield archive
-    except (tarfile.TarError, EOFError, OSError, KeyError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError, KeyError, ValueError) as error:
         raise Refused(
             f"the archive {local} cannot be read: {error}", hint="Use another copy of this bundle."
         ) from error

@@ -165,7 +165,7 @@ def remembered(path: Path) -> Schedule | None:
         return Schedule(**(read | {"installed_at": datetime.fromisoformat(read["installed_at"])}))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError, KeyError) as problem:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
         raise StepFailed(
             f"{path} cannot be read: {problem}", hint="write it anew: upgrade-guard backup schedule install"
         ) from problem
