@@ -119,9 +119,11 @@ def lost_writes(facts: Facts) -> str:
     taken = facts.of(CHOSEN)
     now = facts.of(GROUND)["revision_now"]
     if now is None:
-        return f"etcd does not answer: everything written after {taken['taken_at'][:19]}Z is lost."
+        return f"Lost: everything written after {taken['taken_at'][:19]}Z; etcd did not answer, so nobody can count it."
     written = max(0, int(now) - int(taken["revision"]))
-    return f"etcd answers, at revision {now}: {written} revisions written since the snapshot are lost."
+    return (
+        f"Lost: {written} revision{'' if written == 1 else 's'} written since the snapshot; etcd was at revision {now}."
+    )
 
 
 def restoring(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:

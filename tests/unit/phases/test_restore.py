@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from upgrade_guard.errors import UsageProblem
+from upgrade_guard.errors import HostUnreachable, StepFailed, UsageProblem
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.as_restore import as_restore
 from upgrade_guard.phases.etcd_restore import BUMP, bump_beyond
+from upgrade_guard.phases.restore import lost_writes
 from upgrade_guard.phases.restore_bundle import Wanted, wanted
+from upgrade_guard.phases.restore_nodes import given_up, in_service, patient
 
 NAME = "prod-20250301T021409Z-20250301-aaaaaa"
 
@@ -86,3 +90,65 @@ def test_a_rollbacks_steps_are_found_under_a_restores_names() -> None:
         assert seen.touched("rollback/settings")
         assert seen.has("inspect/cluster")
         assert seen.run_id == "r1"
+
+
+def facts(revision_now: int | None) -> Facts:
+    taken = {"revision": 500, "taken_at": "2025-03-01T02:14:09.5+00:00"}
+    return Facts("r1", {"restore/bundle": taken, "restore/ground": {"revision_now": revision_now}})
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (500, "Lost: 0 revisions written since the snapshot; etcd was at revision 500."),
+        (501, "Lost: 1 revision written since the snapshot; etcd was at revision 501."),
+        (7, "Lost: 0 revisions written since the snapshot; etcd was at revision 7."),
+        (None, "Lost: everything written after 2025-03-01T02:14:09Z; etcd did not answer, so nobody can count it."),
+    ],
+)
+def test_what_is_lost_is_told_as_far_as_it_is_known(now: int | None, said: str) -> None:
+    assert lost_writes(facts(now)) == said
+
+
+def worker_step(answers: list[Seen | StepFailed], acts: list[StepFailed | None]) -> Step:
+    def probe(_: Facts) -> Seen:
+        answer = answers.pop(0)
+        if isinstance(answer, StepFailed):
+            raise answer
+        return answer
+
+    def act(_: Facts) -> None:
+        problem = acts.pop(0)
+        if problem is not None:
+            raise problem
+
+    return Step("restore/w1/ready", "", probe, act, lane="w1")
+
+
+NOTHING = Facts("r1")
+
+
+def test_a_worker_that_comes_up_is_waited_for_as_ever() -> None:
+    step = patient(worker_step([NotDone("not Ready"), Done({"kubelet": "v1"})], [None]))
+    assert step.probe(NOTHING) == NotDone("not Ready")
+    step.act(NOTHING)
+    assert step.probe(NOTHING) == Done({"kubelet": "v1"})
+
+
+@pytest.mark.parametrize("after", [NotDone("w1 is not Ready"), HostUnreachable("w1 is not Ready")])
+def test_a_worker_that_does_not_come_up_is_given_up_and_told(after: Seen | StepFailed) -> None:
+    step = patient(worker_step([HostUnreachable("gone"), after], [StepFailed("timed out")]))
+    assert step.probe(NOTHING) == NotDone("gone")
+    step.act(NOTHING)
+    seen = step.probe(NOTHING)
+    assert seen == Done({"given_up": "w1 is not Ready"})
+    ready = {"restore/cp1/ready": {"kubelet": "v1"}, "restore/w1/ready": {"given_up": "w1 is not Ready"}}
+    known = {"restore/nodes": {"cluster": to_json(CLUSTER)}, "restore/w1/uncordon": {"given_up": "the same again"}}
+    found = Facts("r1", {**ready, **known})
+    assert given_up(found) == {"w1": "w1 is not Ready"}
+    assert [node.name for node in in_service(found).nodes] == ["cp1"]
+
+
+CLUSTER = Cluster(
+    "lab", "v1.27.16", (Node("cp1", "control-plane", "", "v1.27.16"), Node("w1", "worker", "", "v1.27.16")), "1", "", 0
+)
