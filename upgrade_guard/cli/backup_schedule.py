@@ -154,14 +154,17 @@ def _shown(schedule: Schedule, timer: TimerStanding | None, trouble: str) -> str
     elif timer is None:
         lines.append(f"State:   not known: {trouble}")
     else:
-        last = f"{timer.last_result}, exit {timer.last_exit_status}" if timer.last_ended_at else "it never ran"
-        lines += [
-            f"State:   {timer.active}",
-            f"Next:    {timer.next_at or 'never'}",
-            f"Last:    {timer.last_at or 'never'}; the service: {last}",
-        ]
+        lines += [f"State:   {timer.active}", f"Next:    {timer.next_at or 'never'}", f"Last:    {_last_words(timer)}"]
     lines.append(f"Output:  journalctl --unit {schedule.service_path.name}")
     return "\n".join(lines)
+
+
+def _last_words(timer: TimerStanding) -> str:
+    from upgrade_guard.ui import words
+
+    if timer.last_ended_at is None:
+        return "it never ran"
+    return f"{words.moment(timer.last_ended_at)}, {timer.last_result}, exit {timer.last_exit_status}"
 
 
 @schedules.command("remove", cls=QuickCommand)

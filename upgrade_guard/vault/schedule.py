@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from upgrade_guard.errors import StepFailed, UsageProblem
-from upgrade_guard.vault.disk import storage, write_synced
 
 UNIT = "upgrade-guard-backup"
 DAILY = "*-*-* 02:00:00"
@@ -152,6 +151,8 @@ def _one_line(word: str) -> str:
 
 def remember(path: Path, schedule: Schedule) -> None:
     """Write down (0600) what was installed: `status` reads it without asking systemd."""
+    from upgrade_guard.vault.disk import storage, write_synced  # late: every start of the program imports this module
+
     with storage("Recording the schedule", path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = asdict(schedule) | {"installed_at": schedule.installed_at.isoformat()}
