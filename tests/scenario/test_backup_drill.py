@@ -106,6 +106,7 @@ def test_etcds_programs_that_are_gone_are_asked_for(backed_up: Stage) -> None:
 
     assert "the programs of etcd" in refused["message"]
     assert "put etcd, etcdctl and etcdutl" in refused["hint"]
+    assert stage.guard("history", "--kind", "drill").data == []  # it says nothing against the bundle
 
 
 def test_a_drill_that_was_killed_is_closed_by_the_next(backed_up: Stage) -> None:

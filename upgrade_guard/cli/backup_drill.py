@@ -45,11 +45,11 @@ def drill(
     front = Front.of(context)
     config = front.settings().config
     with wiring.looking(config) as site:
-        subject, cluster = subject_of(site, bundle, remote)
+        subject = subject_of(site, bundle, remote)
     with wiring.writing(config) as journal:
         _close_what_was_killed(front, journal)
-        run = wiring.begin(journal, config, subject, Kind.DRILL)
-        journal.identify(run.id, cluster=cluster, from_version="")
+        run = wiring.begin(journal, config, subject.text, Kind.DRILL)
+        journal.identify(run.id, cluster=subject.cluster, from_version="")
         try:
             ended = wiring.drive(front, journal, config, run, Choices(), lambda runner: runner.go_on(run.id))
         finally:
@@ -71,12 +71,12 @@ def _end(run: Run, result: dict[str, Any]) -> str:
     from upgrade_guard.vault.drilled import COUNTED
 
     counts = result["counts"]
-    held = ", ".join(f"{counts[name]} {name}" for name in COUNTED)
+    held = ", ".join(f"{name} {counts[name]}" for name in COUNTED)
     took, size = words.duration(result["restore_seconds"]), words.size(result["bytes"])
     comes_back = f"Drill {run.id}: {result['bundle']} comes back. Restored and started in {took}: {size}, "
     lines = [
         f"{comes_back}revision {result['revision']}, with the content that its manifest states.",
-        f"It holds: {held}.",
+        f"It holds, by number: {held}.",
     ]
     if not counts["namespaces"]:
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.errors import Refused
@@ -17,7 +18,6 @@ from upgrade_guard.phases.ungated import Ungated
 from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, Vault
 from upgrade_guard.vault.disk import storage, write_synced
 from upgrade_guard.vault.drilled import Drill, drill
-from upgrade_guard.vault.stored import StoredCopy
 
 
 class DrillWorkflow(Ungated):
@@ -36,33 +36,43 @@ class DrillWorkflow(Ungated):
         return (Phase("drill", "Restore drill", steps, event=Event.DRILL_PASSED),)
 
 
-def subject_of(site: Site, name: str | None, remote: str | None) -> tuple[str, str]:
-    """What a drill is about, in words that its record keeps, and the cluster that it belongs to.
+@dataclass(frozen=True)
+class Subject:
+    """What a drill is about: `text` is kept in its record, the name of a bundle or the URL of a copy."""
 
-    The bundle of that name, else the newest one of the configured cluster; at the target `remote` when it is given.
-    Raises Refused when there is none, and what the target raises.
+    text: str
+    cluster: str
+    etcd_version: str
+
+
+def subject_of(site: Site, name: str | None, remote: str | None) -> Subject:
+    """The bundle of that name, else the newest one of the configured cluster; at the target `remote` when it is given.
+
+    Raises Refused when there is none, or when the programs to try it with are not here, and what the target raises.
     """
-    cluster = site.config.cluster.name
-    if remote is None:
-        if name is not None:
-            return name, site.vault.bundle(name).manifest.cluster
-        for bundle in reversed(site.vault.bundles()):
-            if cluster in ("", bundle.manifest.cluster):
-                return bundle.name, bundle.manifest.cluster
-        raise Refused(
-            f"there is no bundle in {site.vault.path} to try",
-            hint="upgrade-guard backup create makes one; with --remote URL a copy is tried",
-        )
-    found = _copy_at(site, name, remote)
-    return f"{remote.rstrip('/')}/{found.name}", found.cluster
+    found = _bundle(site, name) if remote is None else _copy_at(site, name, remote)
+    kept_programs(site.config.programs_path, found.etcd_version, site.here)
+    return found
 
 
-def _copy_at(site: Site, name: str | None, remote: str) -> StoredCopy:
-    copies = target_at(site, remote).listing().copies
+def _bundle(site: Site, name: str | None) -> Subject:
     cluster = site.config.cluster.name
-    for copy in reversed(copies):
+    bundles = (site.vault.bundle(name),) if name is not None else site.vault.bundles()
+    for bundle in reversed(bundles):
+        manifest = bundle.manifest
+        if name is not None or cluster in ("", manifest.cluster):
+            return Subject(bundle.name, manifest.cluster, manifest.etcd_version)
+    raise Refused(
+        f"there is no bundle in {site.vault.path} to try",
+        hint="upgrade-guard backup create makes one; with --remote URL a copy is tried",
+    )
+
+
+def _copy_at(site: Site, name: str | None, remote: str) -> Subject:
+    cluster = site.config.cluster.name
+    for copy in reversed(target_at(site, remote).listing().copies):
         if copy.name == name or (name is None and cluster in ("", copy.cluster)):
-            return copy
+            return Subject(f"{remote.rstrip('/')}/{copy.name}", copy.cluster, copy.etcd_version)
     raise Refused(
         f"there is no copy {name} at {remote}" if name else f"there is no copy at {remote} to try",
         hint="see what there is: upgrade-guard backup list --remote",

@@ -24,6 +24,7 @@ from upgrade_guard.phases.rollback import files_back, start
 from upgrade_guard.phases.site import Site, etcd_of
 from upgrade_guard.phases.snapshot import CHOSEN, bundle_of, problems_of
 from upgrade_guard.phases.ungated import Ungated
+from upgrade_guard.vault.drilled import stated
 from upgrade_guard.vault.proof import Expected, Proof
 
 ConfirmCluster = Callable[[str, str], ApprovalRecord]
@@ -69,8 +70,7 @@ def prove(site: Site) -> Step:
     """Restored here into scratch, started and compared, in this run: what was proven once may have rotted since."""
 
     def expected(facts: Facts) -> Expected:
-        manifest = bundle_of(site, facts).manifest
-        return Expected(manifest.revision, manifest.cluster_id, live_hash=lambda _: manifest.hashkv)
+        return stated(bundle_of(site, facts))
 
     def failed(verdict: Proof) -> Refused:
         return Refused(
