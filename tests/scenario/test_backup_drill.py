@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyrage
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from scenario.stage import Stage
@@ -80,6 +81,26 @@ def test_a_copy_is_drilled_when_the_vault_is_lost(backed_up: Stage) -> None:
     assert drilled["counts"]["nodes"] == 2
     assert left_behind(stage) == []
     assert not vault_of(stage).exists()  # a drill restores nothing but its own scratch
+
+
+def test_an_encrypted_copy_comes_back_only_with_the_private_key(stage: Stage) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    key = stage.lab.directory.parent / "key"
+    key.write_text(f"{identity}\n")
+    key.chmod(0o600)
+    before = stage.lab.config_path.read_text()
+    encrypted = before.replace("[vault]\n", f'[vault]\nrecipients = ["{identity.to_public()}"]\n')
+    stage.lab.config_path.write_text(encrypted)
+    stage.guard("backup", "create")
+    (copy,) = stage.rows("select target from copies")
+
+    refused = stage.guard("backup", "drill", "--remote", copy["target"], ends=3)
+    assert "no private key is named" in refused.error["message"]
+    stage.lab.config_path.write_text(encrypted.replace("[vault]\n", f'[vault]\nidentity_file = "{key}"\n'))
+    drilled = stage.guard("backup", "drill", "--remote", copy["target"]).data
+
+    assert drilled["counts"]["nodes"] == 2
+    assert left_behind(stage) == []
 
 
 def test_a_bundle_that_rotted_fails_its_drill_and_monitoring_hears_of_it(backed_up: Stage) -> None:
