@@ -92,8 +92,7 @@ def must_not_leak(config: Config) -> None:
     """Raise UsageProblem when copies would leave in the clear and nobody said so: now, not after the snapshot."""
     if config.vault.offsite and not config.vault.recipients and not config.vault.allow_unencrypted_keys:
         raise UsageProblem(
-            "copies would carry the cluster's private keys and Secrets unencrypted: vault.recipients names nobody who "
-            "could read encrypted ones",
+            "copies would carry the cluster's private keys and Secrets unencrypted, because vault.recipients is empty",
             hint="Name age public keys in vault.recipients (age-keygen makes them), or accept it in the configuration: "
             "vault.allow_unencrypted_keys = true",
         )
