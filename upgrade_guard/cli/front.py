@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shlex
@@ -137,7 +138,7 @@ class Front:
             with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
                 file.write(text)
             return directory / name
-        sys.stderr.write(text)
+        sys.stderr.write(visible(text))
         return None
 
     def _log_directories(self) -> tuple[Path, ...]:
@@ -171,7 +172,9 @@ class Front:
 
     def _tell(self, problem: GuardError) -> None:
         if isinstance(problem, _UsageError):
-            problem.show()
+            told_by_typer = io.StringIO()
+            problem.show(file=told_by_typer)
+            sys.stderr.write(visible(told_by_typer.getvalue()))
             return
         from upgrade_guard.ui.problem import told
 

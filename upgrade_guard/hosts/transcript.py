@@ -18,7 +18,7 @@ from upgrade_guard.hosts.base import Transcript
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.run import CommandRow
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 TAIL = 4096  # bytes of output that the journal keeps of each stream
 
 
@@ -100,7 +100,7 @@ class RunTranscript:
         """One line with the argv, secrets masked."""
         self._thread.pending = ""
         step = self._attempt().step
-        self._write(f"{_now()} {host} {step + ' ' if step else ''}$ {shlex.join(command.shown)}\n")
+        self._write(f"{_now()} {host} {step + ' ' if step else ''}$ {_printable(shlex.join(command.shown))}\n")
 
     def output(self, host: str, text: str) -> None:
         """Whole lines as they come; the rest of a line waits for its end."""

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from upgrade_guard.ui.patient import PatientStream, patient
+from upgrade_guard.ui.words import visible
 
 WIDTH_OF_A_PIPE = 160
 
 
 class QuietPipeConsole(Console):
-    """A console whose reader may leave: `upgrade-guard history | head` and a run whose terminal went away go on."""
+    """A console whose reader may leave: `upgrade-guard history | head` and a run whose terminal went away go on.
+
+    What it prints cannot drive the terminal, whoever wrote it: node names and programs say what they like, and rich
+    lets an escape sequence in a text through. Only rich's own styling is left alone.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Rich's segments, with control characters in their texts written out."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Nobody listens any more: say nothing from here on. The process keeps its own exit code."""

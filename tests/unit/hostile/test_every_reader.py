@@ -26,6 +26,7 @@ ROOMS = ("checks", "config", "hosts", "journal", "model", "phases", "tools", "va
 ELSEWHERE = {
     "checks.gather_node.read_installed",
     "checks.gather_node.read_if_there",
+    "vault.age.read_identities",
     "phases.discovery.read_cluster",
     "phases.discovery.read_control_planes",
     "phases.discovery.read_nodes",
