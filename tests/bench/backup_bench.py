@@ -34,7 +34,7 @@ from upgrade_guard.tools.etcdutl import Etcdutl
 from upgrade_guard.vault.scratch_etcd import MEMBER, PEER_URL, scratch_directory, scratch_etcd
 
 MIB = 1 << 20
-VALUE = 256 * 1024  # bytes
+VALUE = 1024 * 1024  # bytes; etcd takes requests of up to 1.5 MiB
 PROGRAM = Path(sys.executable).with_name("upgrade-guard")
 TIMED = ("snapshot/save", "snapshot/files/cp1", "snapshot/publish", "prove/snapshot")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from upgrade_guard.cli import stock, wiring
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import from_json
 from upgrade_guard.model.run import OF_THE_CLUSTER, Kind
 from upgrade_guard.phases.copies import target
@@ -73,7 +73,8 @@ def decide(
     removals += [
         one for one in _cut_short(config, site, journal, here=here, urls=urls) if (one.place, one.name) not in listed
     ]
-    found, data = _moved_aside(config, site, journal, asked=aside)
+    found, data, unseen = _moved_aside(config, site, journal, asked=aside)
+    problems += unseen
     cluster = next((run.cluster for run in journal.runs(kinds=tuple(Kind), limit=1)), "") if journal else ""
     return Plan(cluster, (*removals, *data), tuple(kept), found, tuple(problems))
 
@@ -120,10 +121,14 @@ def _holds(site: Site, removal: Removal) -> bool:
 
 def _moved_aside(
     config: Config, site: Site, journal: Journal | None, *, asked: bool
-) -> tuple[tuple[Aside, ...], list[Removal]]:
-    """Every data directory that a finished run moved aside and that is still there."""
+) -> tuple[tuple[Aside, ...], list[Removal], list[str]]:
+    """Every data directory that a finished run moved aside and that is still there.
+
+    A node that does not answer is a problem only when its data was `asked` for: nodes come and go.
+    """
     found: list[Aside] = []
     removals: list[Removal] = []
+    problems: list[str] = []
     for run in journal.runs(kinds=OF_THE_CLUSTER, limit=None) if journal else ():
         if run.finished_at is None or journal is None:
             continue
@@ -133,7 +138,13 @@ def _moved_aside(
         nodes = {node.name: node for node in from_json(Cluster, facts.of("inspect/cluster")).nodes}
         for step, result in facts.results.items():
             node = nodes.get(step.split("/")[1]) if step.endswith("/swap") and step.count("/") == 2 else None
-            if node is None or not _is_there(site, node, result["aside"]):
+            if node is None:
+                continue
+            try:
+                if not site.on(node).files.exists(result["aside"]):
+                    continue
+            except GuardError as problem:
+                problems += [f"{node.name} cannot be looked at: {problem.message}"] if asked else []
                 continue
             age = (wiring.now() - run.finished_at).total_seconds()
             why = ""
@@ -144,11 +155,4 @@ def _moved_aside(
             found.append(Aside(node.name, result["aside"], run.id, run.finished_at, why))
             if not why:
                 removals.append(Removal(node.name, result["aside"], node=node))
-    return tuple(found), removals
-
-
-def _is_there(site: Site, node: Node, path: str) -> bool:
-    try:
-        return site.on(node).files.exists(path)
-    except GuardError:
-        return False
+    return tuple(found), removals, problems

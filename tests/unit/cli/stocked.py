@@ -26,6 +26,7 @@ class Stocked:
     directory: Path
     keep_days: int = 7
     keep_last: int = 2
+    more: str = ""
 
     @property
     def state_dir(self) -> Path:
@@ -47,7 +48,7 @@ class Stocked:
         path = self.directory / "config.toml"
         path.write_text(
             f'[cluster]\nname = "lab"\n[vault]\nkeep_days = {self.keep_days}\nkeep_last = {self.keep_last}\n'
-            f'offsite = ["{self.url}"]\nallow_unencrypted_keys = true\n'
+            f'offsite = ["{self.url}"]\nallow_unencrypted_keys = true\n{self.more}'
         )
         return path
 
@@ -77,19 +78,7 @@ class Stocked:
             location = file_target(self.place).copy(bundle, quiet).location
             records.append(CopyRecord(bundle.name, self.url, location, bundle.snapshot_sha256, True, True, at))
         with self.journal(at) as journal:
-            journal.begin(
-                run_id=run_id,
-                cluster="lab",
-                from_version="v1.27.16",
-                target="v1.28.0" if kind is Kind.UPGRADE else "",
-                offsite_required=1,
-                snapshot_max_age=1800,
-                settings={},
-                operator="ada",
-                host="bastion",
-                tool_version="0.1.0",
-                kind=kind,
-            )
+            self.begin(journal, run_id, kind)
             step = Step("snapshot/publish", "publish", lambda _: Done(), lambda _: None)
             attempt = journal.start(run_id, step)
             journal.conclude(run_id, step.name, attempt, Outcome.SUCCEEDED, records=records)
@@ -97,6 +86,22 @@ class Stocked:
                 end = Event.BACKUP_KEPT if kind is Kind.BACKUP else Event.UPGRADE_CONFIRMED
                 journal.move(run_id, Move(end, State.COMPLETED))
         return bundle
+
+    def begin(self, journal: Journal, run_id: str, kind: Kind) -> None:
+        """A run of that kind."""
+        journal.begin(
+            run_id=run_id,
+            cluster="lab",
+            from_version="v1.27.16",
+            target="v1.28.0" if kind is Kind.UPGRADE else "",
+            offsite_required=1,
+            snapshot_max_age=1800,
+            settings={},
+            operator="ada",
+            host="bastion",
+            tool_version="0.1.0",
+            kind=kind,
+        )
 
     def journal(self, at: datetime | None = None) -> Journal:
         """For writing, as if it were that time."""

@@ -7,13 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from unit.cli.stocked import Stocked
 
 from upgrade_guard.journal import RunLock
-from upgrade_guard.model.run import Kind
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.codec import to_json
+from upgrade_guard.model.run import Event, Kind, Move, Outcome, State
+from upgrade_guard.model.step import Done, Step
 
 TESTS = Path(__file__).parents[2]
 
@@ -201,3 +205,33 @@ def test_a_pruning_that_is_killed_anywhere_is_finished_by_the_next(tmp_path: Pat
         assert stocked.here() == stocked.there() == kept
     assert deaths >= 3, "fewer deaths would mean that the points are no longer passed"
     assert stocked.here() == stocked.there() == kept
+
+
+def rolled_back(stocked: Stocked, days: float) -> Path:
+    """A rollback of so many days ago that moved etcd's data aside, on a node that is this machine."""
+    aside = stocked.directory / "var" / f"etcd.upgrade-guard-rolled-{days:g}-old"
+    (aside / "member").mkdir(parents=True)
+    run_id, at = f"rolled-{days:g}", datetime.now(UTC) - timedelta(days=days)
+    cluster = Cluster("lab", "v1.27.16", (Node("cp1", "control-plane", "", "v1.27.16"),), "1", "3.5.1", 1)
+    results = {"inspect/cluster": to_json(cluster), "rollback/cp1/swap": {"aside": str(aside), "live": "/var/lib/etcd"}}
+    with stocked.journal(at) as journal:
+        stocked.begin(journal, run_id, Kind.UPGRADE)
+        for name, result in results.items():
+            attempt = journal.start(run_id, Step(name, name, lambda _: Done(), lambda _: None))
+            journal.conclude(run_id, name, attempt, Outcome.SUCCEEDED, result=result)
+        journal.move(run_id, Move(Event.ROLLBACK_CONFIRMED, State.ROLLED_BACK))
+    return aside
+
+
+def test_old_data_that_was_moved_aside_goes_only_when_asked_for(stocked: Stocked) -> None:
+    stocked.more = '[nodes.cp1]\naddress = "local"\n'
+    stocked.made(1)
+    old, young = rolled_back(stocked, 30), rolled_back(stocked, 2)
+    told = stocked.invoke("backup", "prune").stdout
+    assert f"aside   {old} on cp1, moved aside by run rolled-30" in told
+    assert stocked.guard("backup", "prune", "--yes")["data"]["removals"] == []
+    assert old.exists()
+    done = stocked.guard("backup", "prune", "--yes", "--aside")["data"]
+    assert [(one["place"], one["name"]) for one in done["removals"]] == [("cp1", str(old))]
+    assert not old.exists()
+    assert young.exists()
