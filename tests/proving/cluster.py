@@ -23,6 +23,7 @@ class ProvingNode:
     address: str
     number: int
     state: Path
+    _first_process: int = 0
 
     def run(self, *argv: str, timeout: float = 300.0, check: bool = True, stdin: bytes | None = None) -> str:
         """A program on the node; its standard output."""
@@ -48,7 +49,9 @@ class ProvingNode:
     @property
     def first_process(self) -> int:
         """The number that the node's systemd has on this machine; 0 while the node is down."""
-        return int(podman("inspect", "-f", "{{.State.Pid}}", self.name).stdout)
+        if not self._first_process or not Path(f"/proc/{self._first_process}/ns").exists():
+            self._first_process = int(podman("inspect", "-f", "{{.State.Pid}}", self.name).stdout)
+        return self._first_process
 
     @property
     def root(self) -> Path:
