@@ -15,19 +15,15 @@ from proving.cluster import Cluster
 from proving.ground import NotHereError, alone, cache, prepare
 from proving.operators import Operator
 
-_rows: list[measured.Row] = []
-
 
 @pytest.fixture(scope="session")
-def proving_ground() -> Iterator[Path]:
+def proving_ground() -> Path:
     with alone("building"):
         try:
             prepare()
         except NotHereError as missing:
             pytest.fail(str(missing))
-    before = len(measured.kept())
-    yield cache()
-    _rows.extend(measured.kept()[before:])
+    return cache()
 
 
 @pytest.fixture(scope="module")
@@ -62,5 +58,5 @@ def operators() -> Iterator[list[Operator]]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _rows:
-        terminalreporter.write_line("\n" + measured.table(_rows))
+    if measured.this_session:
+        terminalreporter.write_line("\n" + measured.table(measured.this_session))

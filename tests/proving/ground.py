@@ -41,7 +41,6 @@ DEBIAN_PACKAGES = (
     "libc6-dev",
     "openssh-client",
 )
-PROGRAMS = ("podman", "runc", "mmdebstrap", "dpkg-deb", "dpkg-scanpackages", "gcc", "ssh", "ssh-keygen", "ssh-keyscan")
 
 
 class NotHereError(Exception):
@@ -122,13 +121,23 @@ def prepare() -> None:
         problems.append("it needs root: system containers with systemd and their own networks")
     if shutil.which("go") is None:
         problems.append("it needs Go 1.24 or newer, to build Kubernetes from its modules")
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    missing = absent(DEBIAN_PACKAGES)
     if missing and shutil.which("apt-get") is None:
         problems.append(f"it needs {', '.join(missing)}, and there is no apt-get here to install them")
     if problems:
         raise NotHereError("no proving ground on this machine: " + "; ".join(problems))
     if missing:
-        install(DEBIAN_PACKAGES)
+        install(missing)
+
+
+def absent(packages: Sequence[str]) -> list[str]:
+    """Those that dpkg does not have; all where there is no dpkg."""
+    if shutil.which("dpkg-query") is None:
+        return list(packages)
+    query = ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Abbrev}\n", *packages)
+    there = [line.split() for line in run(*query, check=False).stdout.splitlines()]
+    installed = {name for name, status, *_ in there if status.endswith("i")}
+    return [package for package in packages if package not in installed]
 
 
 def install(packages: Sequence[str]) -> None:

@@ -30,14 +30,24 @@ class Row:
     scenario: str
     end: str
     stages: dict[str, float]
+    from_stop_to_api: float | None
     api_away: tuple[float, ...]
     from_crash_to_old_api: float | None
     load: float
     at: str
 
 
+this_session: list[Row] = []
+
+
 def row(
-    scenario: str, end: str, stages: dict[str, float], watch: ApiWatch, from_crash_to_old_api: float | None = None
+    scenario: str,
+    end: str,
+    stages: dict[str, float],
+    watch: ApiWatch,
+    *,
+    from_stop_to_api: float | None = None,
+    from_crash_to_old_api: float | None = None,
 ) -> Row:
     """What was measured just now."""
     away = tuple(round(seconds, 1) for seconds in watch.away)
@@ -45,8 +55,9 @@ def row(
         scenario,
         end,
         {name: round(seconds, 1) for name, seconds in stages.items()},
+        rounded(from_stop_to_api),
         away,
-        None if from_crash_to_old_api is None else round(from_crash_to_old_api, 1),
+        rounded(from_crash_to_old_api),
         round(os.getloadavg()[1], 1),
         f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
     )
@@ -63,30 +74,36 @@ def stages_of(operator: Operator) -> dict[str, float]:
     return took
 
 
+def from_stop_to_api(operator: Operator) -> float:
+    """From the stop of the first component to an API that answers on the old version, in the newest run's rollback."""
+    steps = "SELECT at FROM steps WHERE run_id = (SELECT id FROM runs ORDER BY seq DESC LIMIT 1)"
+    [(stopped,), *_] = operator.journal(f"{steps} AND name LIKE '%/stop-kubelet' ORDER BY seq")
+    [(ready,)] = operator.journal(f"{steps} AND name = 'rollback/api-ready' AND outcome = 'succeeded'")
+    return (datetime.fromisoformat(ready) - datetime.fromisoformat(stopped)).total_seconds()
+
+
+def rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
 def keep(measured: Row) -> None:
-    """One line more in the file of all measurements, which the end of the session prints."""
+    """For the table at the end of this session, and one line more in the file of all measurements."""
+    this_session.append(measured)
     with (cache() / "measured.jsonl").open("a") as file:
         file.write(json.dumps(asdict(measured)) + "\n")
 
 
-def kept() -> list[Row]:
-    """Every measurement of this cache, oldest first."""
-    path = cache() / "measured.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [Row(**{**json.loads(line), "api_away": tuple(json.loads(line)["api_away"])}) for line in lines]
-
-
 def table(rows: list[Row]) -> str:
     """As it stands in the documents."""
-    head = ("scenario", "end", *STAGES, "API away, in all", "at once", "from the first crash to the old API", "load")
+    head = ("scenario", "end", *STAGES, "from stop to API", "API away", "at once", "from crash to old API", "load")
     lines = [head, tuple("---" for _ in head)]
     for one in rows:
-        crash = "" if one.from_crash_to_old_api is None else seconds(one.from_crash_to_old_api)
-        stages = (seconds(one.stages[name]) if name in one.stages else "" for name in STAGES)
+        stages = (seconds(one.stages.get(name)) for name in STAGES)
         away = (seconds(sum(one.api_away)), seconds(max(one.api_away, default=0.0)))
-        lines.append((one.scenario, one.end, *stages, *away, crash, f"{one.load:.0f}"))
+        others = (seconds(one.from_stop_to_api), *away, seconds(one.from_crash_to_old_api), f"{one.load:.0f}")
+        lines.append((one.scenario, one.end, *stages, *others))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def seconds(value: float) -> str:
-    return f"{value:.0f} s"
+def seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} s"

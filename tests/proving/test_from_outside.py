@@ -39,7 +39,9 @@ def test_by_hand_kubeadm_waits_for_a_broken_api_server(plain_etcd: Cluster) -> N
     came_back(cluster, before)
     stages = {"control plane": applied, "rollback": back}
     since = api.back(OLD, crash.seen_at)
-    measured.keep(measured.row("by hand, broken API server", "taken back by hand", stages, api, since))
+    name = "by hand, broken API server"
+    kept = measured.row(name, "rolled back", stages, api, from_stop_to_api=back, from_crash_to_old_api=since)
+    measured.keep(kept)
 
 
 def test_by_hand_an_upgrade_and_the_way_back(plain_etcd: Cluster) -> None:
@@ -59,8 +61,9 @@ def test_by_hand_an_upgrade_and_the_way_back(plain_etcd: Cluster) -> None:
     until(cluster.settled, READY_TIMEOUT)
     with ApiWatch(node) as api:
         back = by_hand.step(node, "back")
-    measured.keep(measured.row("by hand, control plane and kubelet back", "rolled back", {"rollback": back}, api))
     came_back(cluster, before)
+    name = "by hand, `rollback` once the control plane is done"
+    measured.keep(measured.row(name, "rolled back", {"rollback": back}, api, from_stop_to_api=back))
 
 
 @pytest.mark.main_path
@@ -78,7 +81,10 @@ def test_a_broken_api_server_is_rolled_back(plain_etcd: Cluster, operators: list
     assert "crash-loops" in ended.said
     came_back(cluster, before)
     since = api.back(OLD, crash.seen_at)
-    measured.keep(measured.row("broken API server", "rolled back", measured.stages_of(operator), api, since))
+    stop, stages = measured.from_stop_to_api(operator), measured.stages_of(operator)
+    name = "broken API server"
+    kept = measured.row(name, "rolled back", stages, api, from_stop_to_api=stop, from_crash_to_old_api=since)
+    measured.keep(kept)
     node.import_image(images.of(NEW) / "kube-apiserver.tar")
 
 
@@ -108,7 +114,9 @@ def test_a_reboot_in_the_middle_and_second_thoughts(plain_etcd: Cluster, operato
     assert ended.status == 0, ended.said[-4000:]
     came_back(cluster, before)
     stages = {"rollback": measured.stages_of(operator)["rollback"]}
-    measured.keep(measured.row("`rollback` once the control plane is done", "rolled back", stages, api))
+    stop = measured.from_stop_to_api(operator)
+    name = "`rollback` once the control plane is done"
+    measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=stop))
 
 
 @pytest.mark.main_path

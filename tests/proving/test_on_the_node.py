@@ -46,7 +46,9 @@ def test_a_broken_scheduler_is_rolled_back_through_a_kill(mounted_etcd: Cluster,
     came_back(cluster, before)
     since = api.back(OLD, crash.seen_at)
     name = "broken scheduler, killed while it restores"
-    measured.keep(measured.row(name, "rolled back", measured.stages_of(operator), api, since))
+    stop, stages = measured.from_stop_to_api(operator), measured.stages_of(operator)
+    kept = measured.row(name, "rolled back", stages, api, from_stop_to_api=stop, from_crash_to_old_api=since)
+    measured.keep(kept)
     node.import_image(images.of(NEW) / "kube-scheduler.tar")
 
 
@@ -62,7 +64,8 @@ def test_a_broken_kubelet_is_rolled_back(mounted_etcd: Cluster, operator: Operat
         ended = run.wait()
     assert ended.status == 7, ended.said[-4000:]
     came_back(cluster, before)
-    measured.keep(measured.row("broken kubelet package", "rolled back", measured.stages_of(operator), api))
+    stop, stages = measured.from_stop_to_api(operator), measured.stages_of(operator)
+    measured.keep(measured.row("broken kubelet package", "rolled back", stages, api, from_stop_to_api=stop))
     node.run("rm", repository)
 
 

@@ -114,3 +114,14 @@ def test_a_run_is_closed_while_the_control_plane_is_untouched(stage: Stage) -> N
     assert_untouched(stage, before)
     assert stage.kubelet_versions() == {"cp1": OLD, "w1": OLD}
     assert stage.guard("abort", "--yes", ends=3).error["message"].startswith("no run is open")
+
+
+def test_a_version_that_is_reached_already_needs_no_run(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage()
+    before = stage.truth()
+
+    answer = stage.guard("run", OLD, "--yes")
+
+    assert answer.data is None
+    assert stage.guard("history").data == []
+    assert stage.truth() == before

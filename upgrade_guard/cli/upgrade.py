@@ -74,6 +74,9 @@ def start(front: Front, version: str | None, choices: Choices, offsite: tuple[st
             return
         if target is None:
             target = wiring.version_of(_chosen(front, config))
+        elif wiring.already_there(config, target):
+            front.answer(None, lambda: f"Every node runs {target} already: nothing to do.")
+            return
         _go_on(front, journal, config, wiring.begin(journal, config, str(target)), choices)
 
 

@@ -341,6 +341,14 @@ def allowed_targets(site: Site) -> tuple[tuple[str, str], ...]:
     return tuple((str(choice.version), choice.why) for choice in choices(site))
 
 
+def already_there(config: Config, target: Version) -> bool:
+    """Is there nothing to upgrade?"""
+    from upgrade_guard.phases.preview import already_there as seen
+
+    with looking(config) as site:
+        return seen(site, target)
+
+
 def next_minor(site: Site) -> Version:
     """The first release of the minor that may follow: what is checked when no version is named."""
     from upgrade_guard.phases.preview import next_series

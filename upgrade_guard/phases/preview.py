@@ -34,6 +34,19 @@ REST_SECONDS = 45.0
 """What a whole rollback takes beside restoring etcd: measured 34 to 48 s on one and on three control planes."""
 
 
+def already_there(site: Site, target: Version) -> bool:
+    """Do kubeadm's own record, the API server and every node say `target`? False where the cluster does not answer."""
+    kubectl = site.first_control_plane().kubectl
+    try:
+        return (
+            kubectl.server_version() == target
+            and kubectl.kubeadm_config().kubernetes_version == str(target)
+            and all(row.kubelet_version == str(target) for row in kubectl.nodes())
+        )
+    except GuardError:
+        return False  # the inspection says what is wrong
+
+
 @dataclass(frozen=True)
 class Preview:
     """What `run` would do: every phase with its steps, and what the checks found."""
