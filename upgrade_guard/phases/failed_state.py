@@ -5,6 +5,7 @@ Nothing here may hold a rollback up: what cannot be had is noted and passed over
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from upgrade_guard.errors import GuardError
@@ -12,6 +13,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.quiesce import COMPONENTS
 from upgrade_guard.phases.site import Site
+from upgrade_guard.vault.disk import private_directories, sync_directory, write_synced
 
 SNAPSHOT_TIMEOUT = 30.0
 """Seconds for a last snapshot: the cluster is already failing, and every second of it is downtime."""
@@ -45,12 +47,14 @@ def keep_of(site: Site, node: Node, *, etcd_answers: bool) -> Step:
 
     def act(facts: Facts) -> None:
         place = directory(site, facts.run_id)
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directories(place)
         for attempt in (_logs, _snapshot) if etcd_answers else (_logs,):
             try:
                 attempt(site, node, place, facts.run_id)
             except GuardError as problem:
                 missing.append(problem.message)
+        with suppress(OSError):
+            sync_directory(place)
         tried.append(True)
 
     return Step(f"rollback/{node.name}/evidence", f"keep the logs of {node.name}", probe, act, lane=node.name)
@@ -61,8 +65,7 @@ def _logs(site: Site, node: Node, place: Path, _run_id: str) -> None:
     for one in containers.all():
         if one.name in COMPONENTS:
             path = place / f"{node.name}-{one.name}-{one.id[:12]}.log"
-            path.touch(mode=0o600)
-            path.write_text(containers.logs(one.id))
+            write_synced(path, containers.logs(one.id).encode(errors="replace"))
 
 
 def _snapshot(site: Site, node: Node, place: Path, run_id: str) -> None:

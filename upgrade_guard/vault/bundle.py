@@ -195,6 +195,7 @@ class Vault:
                     hint=f"Look at it with: ls -l '{final}'",
                 )
             _remove_tree(staging)
+            sync_directory(self.path)  # or a power cut brings the staged files back, and nobody looks for them again
         return bundle
 
     def bundles(self) -> tuple[Bundle, ...]:
