@@ -102,6 +102,7 @@ class Stage:
     """One lab, and the product pointed at it."""
 
     lab: LabCluster
+    program: tuple[str, ...] = (str(PROGRAM),)
     going: list[Going] = field(default_factory=list)
 
     # the product
@@ -115,7 +116,7 @@ class Stage:
         )
         with said.open("w") as out, complained.open("w") as err:
             process = subprocess.Popen(
-                (str(PROGRAM), *options, *words),
+                (*self.program, *options, *words),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
