@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pyrage
 from scenario.ends import AFTER, BEFORE, OLD
 from scenario.stage import Stage, changed
 
@@ -45,8 +46,16 @@ def die_while(stage: Stage, step: str, *words: str) -> None:
     assert going.wait().exit_code == -signal.SIGKILL
 
 
-def test_a_control_plane_that_is_down_then_one_that_lost_everything(stage: Stage) -> None:
+def set_in_vault(stage: Stage, line: str) -> None:
+    """One more line in [vault] of the configuration."""
+    text = stage.lab.config_path.read_text()
+    stage.lab.config_path.write_text(text.replace("[vault]\n", f"[vault]\n{line}\n"))
+
+
+def test_a_control_plane_that_is_down_then_one_that_lost_everything(stage: Stage, tmp_path: Path) -> None:
     before = stage.truth()
+    key = pyrage.x25519.Identity.generate()
+    set_in_vault(stage, f'recipients = ["{key.to_public()}"]')
     bundle = back_up(stage)
 
     # Nobody is asked by a flag that says yes to everything, and no run is begun by what is refused.
@@ -66,14 +75,20 @@ def test_a_control_plane_that_is_down_then_one_that_lost_everything(stage: Stage
     assert story["approvals"][0]["how"] == "--confirm-cluster"
     assert [proof["bundle"] for proof in story["proofs"]] == [bundle]
 
-    # The disk is lost with etcd's data, Kubernetes' files and the vault; the off-site copy is all there is. The process
-    # that restores dies again and again.
+    # The disk is lost with etcd's data, Kubernetes' files and the vault; the encrypted off-site copy is all there is.
+    # The process that restores dies again and again.
     stage.put_key(AFTER, "written after the first restore")
     stage.lose_data()
     layout = stage.lab.layout
     for lost in (layout.kubernetes("cp1"), layout.work("cp1"), layout.directory / "vault"):
         shutil.rmtree(lost)
-    words = ("restore", str(stage.lab.offsite / bundle), *NAMED)
+    words = ("restore", f"file://{stage.lab.offsite}/{bundle}", *NAMED)
+    answer = stage.guard(*words, ends=3)
+    assert "identity_file" in answer.error["hint"], answer
+    private = tmp_path / "key"
+    private.touch(mode=0o600)
+    private.write_text(f"{key}\n")
+    set_in_vault(stage, f'identity_file = "{private}"')
     for step in ("restore/bundle", "restore/cp1/restore", "restore/cp1/swap"):
         die_while(stage, step, *words)
     assert stage.guard("status").data["state"] == "rolling-back"

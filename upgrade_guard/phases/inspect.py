@@ -76,19 +76,23 @@ def see_cluster(site: Site) -> Step:
     def look(_: Facts) -> Seen:
         found = read_cluster(site)
         require_control_plane(found)
-        records = tuple(
-            NodeRecord(
-                name=node.name,
-                role=node.role,
-                address=site.on(node).settings.address,
-                kubelet_version=node.kubelet_version,
-                packages=dict(node.packages),
-            )
-            for node in found.nodes
-        )
-        return Done(to_json(found), records=records)
+        return Done(to_json(found), records=node_records(site, found))
 
     return observation("inspect/cluster", "read the cluster", look)
+
+
+def node_records(site: Site, found: Cluster) -> tuple[NodeRecord, ...]:
+    """Every node as it is recorded: the versions to which a rollback returns."""
+    return tuple(
+        NodeRecord(
+            name=node.name,
+            role=node.role,
+            address=site.on(node).settings.address,
+            kubelet_version=node.kubelet_version,
+            packages=dict(node.packages),
+        )
+        for node in found.nodes
+    )
 
 
 def see_baseline(site: Site) -> Step:

@@ -11,10 +11,11 @@ from upgrade_guard.errors import Refused, UnexpectedOutput, UsageProblem
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.etcd import EtcdManifest
-from upgrade_guard.model.run import NodeRecord, SnapshotRecord
+from upgrade_guard.model.run import SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.phases import discovery
 from upgrade_guard.phases.copies import target
+from upgrade_guard.phases.inspect import node_records
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.site import Site, etcd_of
@@ -94,17 +95,7 @@ def see_cluster(site: Site) -> Step:
 
     def look(facts: Facts) -> Seen:
         found = cluster_of(site, bundle_of(site, facts))
-        records = tuple(
-            NodeRecord(
-                name=node.name,
-                role=node.role,
-                address=site.on(node).settings.address,
-                kubelet_version=node.kubelet_version,
-                packages=dict(node.packages),
-            )
-            for node in found.nodes
-        )
-        return Done(to_json(found), records=records)
+        return Done(to_json(found), records=node_records(site, found))
 
     return observation("inspect/cluster", "read the cluster out of the bundle", look)
 
