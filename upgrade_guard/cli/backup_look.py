@@ -212,9 +212,8 @@ def _verified_there(
     for one in names:
         if name in (None, one):
             front.screen.tell(f"{one}: reading the copy at {url}")
-            whole = one in local and not damage_of(local[one], journaled)
-            look = partial(there.check, one, site.vault, local[one] if whole else None)
-            found.append(verify_copy(url, one, look))
+            known_here = local[one] if one in local and not damage_of(local[one], journaled) else None
+            found.append(verify_copy(url, one, partial(there.check, one, site.vault, known_here)))
     found += [
         Verification("a copy", url, (Level(FILES, ok=False, seconds=0.0, message=problem),))
         for problem in place.problems

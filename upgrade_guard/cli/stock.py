@@ -119,7 +119,7 @@ def at_the_target(config: Config, site: Site, url: str, journaled: Known) -> Pla
         )
         for copy in listing.copies
     ]
-    verdicts = _judged(config, journaled, held, there.check)
+    verdicts = _judged(config, journaled, held, lambda name: there.check(name, site.vault))
     return Place(url, verdicts, listing.problems, {copy.name: copy for copy in listing.copies})
 
 
