@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest -W error
 
 .DEFAULT_GOAL := help
-.PHONY: all bench crash demo docs docs-check format fuzz help lab-down lint package prove prove-main revision test types
+.PHONY: all bench crash demo docs docs-check faults format fuzz help lab-down lint package prove prove-main revision test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
@@ -20,6 +20,9 @@ bench: $(READY) ## measure what DESIGN promises in numbers, and print the tables
 
 crash: $(READY) ## the whole crash matrix, for hours; CRASH='--every 10' tries a tenth of it
 	PYTHONPATH=tests $(BIN)/python -m crash.matrix $(CRASH)
+
+faults: $(READY) ## the fault matrix, for many hours; FAULTS='--every 50' tries a part of it
+	PYTHONPATH=tests $(BIN)/python -m crash.fault_matrix $(FAULTS)
 
 demo: $(READY) ## an upgrade of a rehearsal cluster, from 1.27 to 1.28, here and now
 	$(BIN)/upgrade-guard lab down --dir $(LAB)
