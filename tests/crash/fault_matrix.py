@@ -26,7 +26,7 @@ from scenario.stage import Answer, Stage, changed
 
 from upgrade_guard.lab import cluster
 
-DOCUMENTED = (0, 3, 4, 6, 7, 8)
+DOCUMENTED = (0, 3, 4, 5, 6, 7, 8)
 RESUMES = 3  # so often the operator types `resume` once the fault is gone
 
 
