@@ -51,16 +51,17 @@ def test_old_evidence_is_taken_anew_and_the_run_goes_on(stage: Stage) -> None:
 
 
 def test_a_limit_shorter_than_the_taking_ends_with_a_refusal_and_not_in_a_circle(stage: Stage) -> None:
-    """Each time, the packages are looked for until the proof is too old."""
+    """Each time, the packages are looked for until the proof is too old; on a slow machine it is so before that."""
     truth = stage.truth()
-    stage.configure(snapshot_max_age='"1s"')
+    stage.configure(snapshot_max_age='"3s"')
     watched = Watched.on(stage)
     watched.hold("first", "cp1 apt-cache madison kubelet")
     going = stage.start("run", TARGET, "--yes")
     for name, then in (("first", "second"), ("second", "third")):
-        watched.await_held(name, going)
+        if not watched.held_or_over(name, going):
+            break
         watched.hold(then, "cp1 apt-cache madison kubelet")
-        wait_for_age(stage, 1.0)
+        wait_for_age(stage, 3.0)
         watched.release(name)
     answer = going.wait()
     assert answer.exit_code == 3, answer

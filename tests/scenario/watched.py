@@ -76,6 +76,12 @@ class Watched:
         beside.write_text(f"{pattern}\n")
         beside.replace(self.place / "holds" / name)
 
+    def held_or_over(self, name: str, going: Going) -> bool:
+        """Wait until a call is held under that name, or the program has ended without one."""
+        held = self.place / "held" / name
+        until(lambda: held.exists() or not going.runs, what=f"the call {name}, or the end")
+        return held.exists()
+
     def await_held(self, name: str, going: Going) -> None:
         """Until a call is held under that name."""
 
