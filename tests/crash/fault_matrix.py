@@ -90,7 +90,7 @@ def _trials(points: tuple[Point, ...], changes: frozenset[str]) -> Iterator[Tria
 def attempt(ground: Ground, trial: Trial) -> Outcome:
     """Go on from the state in which the program is called, with the fault; then without it, to an end."""
     stage = ground.stage
-    ground.checkpoints[trial.point.state].put_back()
+    ground.checkpoints[trial.point.state or "started"].put_back()
     tape = new_tape(stage)
     orders = {"strikes": {}, "number": 0, "faults": {trial.point.label: trial.kind}}
     answer = go_on(stage, tape, orders)
@@ -131,6 +131,8 @@ def _of_the_state(ground: Ground, answer: Answer, state: str) -> Iterator[str]:
             yield from (f"completed, but: {path}" for path in sorted(changed(expected, final_state(stage))))
     elif state == "rolled-back":
         yield from (f"rolled back, but: {path}" for path in sorted(changed(ground.before, stage.truth())))
+    elif not state:
+        yield from (f"no run, but: {path}" for path in sorted(changed(ground.before, stage.truth())))
     else:
         status = Stage(stage.lab).guard("status", ends=None)
         if status.exit_code or not (status.data and status.data["next"]):
