@@ -37,6 +37,11 @@ class Trial:
     point: Point
     kind: str
 
+    @property
+    def line(self) -> str:
+        """For people, and to choose it by."""
+        return f"{self.kind}: {self.point.label}"
+
 
 @dataclass
 class Ground:
@@ -128,7 +133,11 @@ def _of_the_state(ground: Ground, answer: Answer, state: str) -> Iterator[str]:
     if state == "completed":
         expected = ground.ends.get(state)
         if expected is not None:
-            yield from (f"completed, but: {path}" for path in sorted(changed(expected, final_state(stage))))
+            now = final_state(stage)
+            # A worker that failed and was put back before it succeeded has steps of its own.
+            known = expected["journal"]["steps"].keys()
+            now["journal"]["steps"] = {name: now["journal"]["steps"].get(name) for name in known}
+            yield from (f"completed, but: {path}" for path in sorted(changed(expected, now)))
     elif state == "rolled-back":
         yield from (f"rolled back, but: {path}" for path in sorted(changed(ground.before, stage.truth())))
     elif not state:
@@ -169,8 +178,7 @@ class Tally:
 
 def told(outcome: Outcome) -> str:
     """One line, or what was wrong."""
-    trial = outcome.trial
-    line = f"{trial.kind}: {trial.point.label}: exit {outcome.exit_code} at {outcome.rest}"
+    line = f"{outcome.trial.line}: exit {outcome.exit_code} at {outcome.rest}"
     return line + ("" if outcome.met else " (not met)") + "".join(f"\n    {one}" for one in outcome.wrong)
 
 
@@ -180,6 +188,7 @@ def main() -> int:
     parser.add_argument("--run", choices=(*SCENARIOS, "all"), default="all", help="in which run")
     parser.add_argument("--every", type=int, default=1, help="try each N-th fault only")
     parser.add_argument("--first", type=int, default=0, help="begin with this one")
+    parser.add_argument("--only", default="", metavar="TEXT", help="try only what has this text in its line")
     given = parser.parse_args()
     tally, wrong, completed = Tally(), 0, None
     with tempfile.TemporaryDirectory(prefix="fault-matrix-") as name:
@@ -190,11 +199,14 @@ def main() -> int:
             try:
                 ground = survey(directory, scenario, completed)
                 completed = ground.ends.get(UPGRADE.state)
-                for trial in worth_trying(ground)[given.first :: given.every]:
+                there = worth_trying(ground)
+                print(f"{scenario.name}: {len(there)} faults", flush=True)
+                chosen = [trial for trial in there if given.only in trial.line][given.first :: given.every]
+                for number, trial in enumerate(chosen, 1):
                     outcome = attempt(ground, trial)
                     tally.add(ground, outcome)
                     wrong += bool(outcome.wrong)
-                    print(told(outcome), flush=True)
+                    print(f"{number} of {len(chosen)}: {told(outcome)}", flush=True)
             finally:
                 cluster.down(directory)
     print(tally.table())

@@ -142,6 +142,7 @@ def drive(
 ) -> Run:
     """Wire a runner for this run, let `act` use it, and say afterwards how the cluster stands when it raises."""
     from upgrade_guard.cli.ground import Ground
+    from upgrade_guard.engine.answers import choices as ways_on
     from upgrade_guard.engine.answers import in_words_of
     from upgrade_guard.engine.clock import SystemClock
     from upgrade_guard.engine.interruption import Interruption
@@ -192,8 +193,8 @@ def drive(
         with interruption.install(), progress, ground.held(front, take_over=choices.take_over):
             return act(runner)
     except GuardError as problem:
-        problem.hint = in_words_of(run.kind, problem.hint)
         run = identified(journal, config, run.id)
+        problem.hint = in_words_of(run.kind, problem.hint or ways_on(run.kind, run.state))
         front.answer(run_answer(run))
         front.aftermath = aftermath(run, str(log))
         raise

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from upgrade_guard.checks.addons import recognise
-from upgrade_guard.checks.gather_node import read_etcd_manifest, read_if_there, read_installed, static_pod_file
+from upgrade_guard.checks.gather_node import read_etcd_manifest, read_if_there, read_installed
 from upgrade_guard.checks.node_tools import NodeTools
-from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable, StepFailed
+from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable, StepFailed, UnexpectedOutput
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.etcd import MemberStatus
 from upgrade_guard.model.version import Version
@@ -15,6 +15,7 @@ from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.kubectl import Kubectl
 from upgrade_guard.tools.kubectl_nodes import NodeRow
+from upgrade_guard.tools.static_pod import image_of
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
@@ -135,10 +136,20 @@ def _with_its_own_words(tools: NodeTools, node: Node) -> Node:
         return seen
     manifests = tools.settings.manifests_dir
     texts = {component: read_if_there(tools.files, f"{manifests}/{component}.yaml") for component in COMPONENTS}
-    images = {
-        component: static_pod_file(component, text).image for component, text in texts.items() if text is not None
-    }
+    images = {component: _image(tools, component, text) for component, text in texts.items() if text is not None}
     return replace(seen, etcd=read_etcd_manifest(texts["etcd"])[0], manifests=images)
+
+
+def _image(tools: NodeTools, component: str, text: str) -> str:
+    """The image that a manifest names. A run compares with it later, so none is no answer."""
+    try:
+        return image_of(text)
+    except UnexpectedOutput as problem:
+        path = f"{tools.settings.manifests_dir}/{component}.yaml"
+        raise UnexpectedOutput(
+            f"{path} on {tools.name} is no static pod: {problem.message}",
+            hint=f"Look at it on {tools.name} (cat {path}), and try again.",
+        ) from None
 
 
 def _version(nodes: tuple[Node, ...], kubectl: Kubectl) -> str:

@@ -150,10 +150,16 @@ class Files:
         self._put(path, local, mode, timeout)
 
     def fetch(self, path: str, local: Path, *, timeout: float = LARGE_TIMEOUT) -> None:
-        """Copy a file of the node here (0600), under a temporary name first."""
+        """Copy a file of the node here (0600), under a temporary name first.
+
+        Raises StepFailed when less or more arrived than the file has: cat is content to have written into a pipe.
+        """
         part = local.with_name(f"{local.name}.part-{secrets.token_hex(4)}")
         try:
             run_checked(self._host, ("cat", "--", path), timeout=timeout, stdout_to=part)
+            arrived, there = part.stat().st_size, self.size(path)
+            if arrived != there:
+                raise StepFailed(f"{path} on {self._host.name} has {there} bytes, and {arrived} of them arrived here")
             part.rename(local)
         finally:
             part.unlink(missing_ok=True)

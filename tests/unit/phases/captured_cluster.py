@@ -57,7 +57,7 @@ def control_plane_files() -> dict[str, str]:
 
 
 def with_files(host: ScriptedHost, files: Mapping[str, str], also_there: tuple[str, ...] = ()) -> None:
-    """`cat`, `test -e` and the listing of manifests/ as these files are."""
+    """`cat`, `test -e`, sizes and the listing of manifests/ as these files are."""
 
     def cat(command: Command) -> Result:
         text = files.get(command.argv[-1])
@@ -67,9 +67,13 @@ def with_files(host: ScriptedHost, files: Mapping[str, str], also_there: tuple[s
         path = command.argv[2]
         return Result(0 if path in also_there or any(f"{one}/".startswith(f"{path}/") for one in files) else 1)
 
+    def size(command: Command) -> Result:
+        return Result(0, f"{len(files[command.argv[-1]].encode())}\n")
+
     names = [path.rpartition("/")[2] for path in files if path.startswith(f"{MANIFESTS}/")]
     host.replies("cat", ..., reply=cat)
     host.replies("test", "-e", ..., reply=there)
+    host.replies("stat", "--dereference", "--format=%s", ..., reply=size)
     host.answers("find", MANIFESTS, ..., stdout="".join(f"{name}\0" for name in names))
 
 

@@ -8,7 +8,7 @@ import pytest
 from unit.phases.captured_cluster import MANIFESTS, TOOLS, control_plane, control_plane_files, node, site
 
 from upgrade_guard.checks.baseline import Baseline
-from upgrade_guard.errors import CommandFailed, HostUnreachable, Refused
+from upgrade_guard.errors import CommandFailed, HostUnreachable, Refused, UnexpectedOutput
 from upgrade_guard.hosts.scripted import ScriptedHost
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.finding import Severity
@@ -107,6 +107,15 @@ def test_every_blocking_finding_is_a_reason(state: Path) -> None:
         "cgroups-supported"
     ] * 2
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("text", ("", "half: a pod\n"))
+@pytest.mark.parametrize("component", ("etcd", "kube-scheduler"))
+def test_a_manifest_that_names_no_image_is_not_taken_down(state: Path, component: str, text: str) -> None:
+    path = f"{MANIFESTS}/{component}.yaml"
+    place = site(state, control_plane({**control_plane_files(), path: text}), worker())
+    with pytest.raises(UnexpectedOutput, match=path):
+        read_cluster(place)
 
 
 def test_check_asks_everything(state: Path) -> None:

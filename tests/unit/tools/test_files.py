@@ -92,6 +92,23 @@ def test_a_fetch_that_fails_leaves_nothing_here(files: Files, tmp_path: Path) ->
     assert os.listdir(tmp_path / "local") == []
 
 
+@pytest.mark.parametrize("cat", ("/usr/bin/true", "/usr/bin/head --bytes=1000 $2", "/usr/bin/cat -- $2 $2"))
+def test_a_fetch_of_which_not_all_arrived_is_not_taken_for_the_file(
+    cat: str, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.write_bytes(b"x" * 4096)
+    programs, local = tmp_path / "programs", tmp_path / "local"
+    local.mkdir()
+    programs.mkdir()
+    (programs / "cat").write_text(f'#!/bin/sh\nset -- "$@"\nexec {cat}\n')
+    (programs / "cat").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(StepFailed, match="4096 bytes"):
+        files.fetch(str(there), local / "file")
+    assert os.listdir(local) == []
+
+
 def test_digests_of_strange_names(files: Files, tmp_path: Path) -> None:
     (tmp_path / STRANGE).write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
