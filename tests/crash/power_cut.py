@@ -18,18 +18,18 @@ from scenario.stage import Stage
 SOURCE = Path(__file__).with_name("synced.c")
 
 
-def compiled(directory: Path) -> Path:
-    """The library that keeps what was synced. A machine without a C compiler gets one where that may be done."""
+def compiled(directory: Path, source: Path = SOURCE) -> Path:
+    """The library that keeps what was synced, or another. A machine without a C compiler gets one where it may."""
     compiler = shutil.which("cc")
     if compiler is None:
-        assert os.geteuid() == 0, "the power cut needs a C compiler: apt-get install gcc libc6-dev"
+        assert os.geteuid() == 0, "this needs a C compiler: apt-get install gcc libc6-dev"
         install = ("apt-get", "install", "--yes", "--no-install-recommends", "gcc", "libc6-dev")
         for argv in (("apt-get", "update"), install):
             subprocess.run(argv, check=True, timeout=600, capture_output=True)
         compiler = "/usr/bin/gcc"
-    library = directory / "synced.so"
+    library = directory / f"{source.stem}.so"
     flags = ("-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror")
-    subprocess.run((compiler, *flags, "-o", str(library), str(SOURCE), "-ldl"), check=True, timeout=120)
+    subprocess.run((compiler, *flags, "-o", str(library), str(source), "-ldl"), check=True, timeout=120)
     return library
 
 

@@ -164,7 +164,7 @@ def history(
     answer = [
         wiring.run_answer(run)
         | {
-            "duration": (run.finished_at - run.started_at).total_seconds() if run.finished_at else None,
+            "duration": max((run.finished_at - run.started_at).total_seconds(), 0.0) if run.finished_at else None,
             "snapshot": snapshots[-1].bundle if snapshots else None,
         }
         for run, snapshots in found
