@@ -7,8 +7,9 @@ underneath it, so a command or a commit that is added tomorrow is a point by its
 
 In the environment: UPGRADE_GUARD_TAPE, the file that points are appended to, one JSON object on a line;
 UPGRADE_GUARD_ORDERS, JSON of `strikes` (labels to die at, each with its fate: `alone`, or `together` with the program
-that runs), `number` (die at this many points of this process, 0 for never), `until` (die at a commit of that kind) and
-`faults` (labels of beginnings, each with how the program misbehaves, see misbehaving.py).
+that runs), `number` (die at this many points of this process, 0 for never), `until` (die at a commit of that kind),
+`faults` (labels of beginnings, each with how the program misbehaves, see misbehaving.py), and `environments` (a file
+for the command line and the environment of every program).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Tape:
         self._number: int = orders["number"]
         self._until: str = orders.get("until", "nothing")
         self._faults: dict[str, str] = orders["faults"]
+        self.environments: str = orders.get("environments", "")
         self._passed = 0
         self.state = ""
         self.step = ""
@@ -81,6 +83,10 @@ class MortalPopen(subprocess.Popen):  # type: ignore[type-arg]
         self._told, self._looks = False, 0
         self._fault = TAPE.fault_of(self._what)
         super().__init__(misbehave(self._fault, args, named) if self._fault else args, *rest, **named)
+        if TAPE.environments:
+            environment = os.environ if named.get("env") is None else named["env"]
+            with open(TAPE.environments, "a") as file:
+                file.write(json.dumps([self._words, dict(environment)]) + "\n")
         TAPE.passes("begun", self._what, self, argv=self._words, fault=self._fault)
 
     def poll(self) -> int | None:

@@ -7,8 +7,10 @@ import gzip
 import re
 import shlex
 import stat
+from dataclasses import replace
 from pathlib import Path
 
+from crash.lives import MORTAL, go_on, new_tape
 from scenario.ends import assert_completed
 from scenario.stage import TARGET, Stage
 
@@ -47,13 +49,22 @@ def watch_processes(stage: Stage, record: Path) -> None:
 
 
 def test_no_secret_of_the_cluster_is_left_anywhere(stage: Stage, tmp_path: Path) -> None:
-    record = tmp_path / "processes"
-    watch_processes(stage, record)
+    inside, started = tmp_path / "processes of the nodes", tmp_path / "processes"
+    watch_processes(stage, inside)
     secrets = secrets_of(stage)
     assert len(secrets) > 8, "the lab has keys of etcd, of the API and of each kubeconfig"
 
-    said = [stage.run()]
+    # Every program that is started, also etcd's own and those of the system, with what is in its environment.
+    watched = replace(stage, program=MORTAL)
+    orders = {"strikes": {}, "number": 0, "faults": {}, "environments": str(started)}
+    said = [go_on(watched, new_tape(stage), orders)]
+    assert said[0].exit_code == 0, said[0]
+    assert len(started.read_text().splitlines()) > 100
+    assert "etcdutl" in started.read_text()
     assert_completed(stage)
+    export, page = tmp_path / "history.jsonl", tmp_path / "report.html"
+    stage.guard("audit", "export", "--output", str(export), json_answer=False)
+    stage.guard("report", "--output", str(page), json_answer=False)
     for words in (("status",), ("show",), ("history",), ("config", "show"), ("check", TARGET), ("show", "--verbose")):
         said += [stage.guard(*words, ends=None, json_answer=json) for json in (True, False)]
     secrets |= secrets_of(stage)  # those that kubeadm renewed
@@ -62,7 +73,7 @@ def test_no_secret_of_the_cluster_is_left_anywhere(stage: Stage, tmp_path: Path)
     left = [path for path in state.rglob("*") if path.is_file() and "etcd" not in path.relative_to(state).parts]
     assert {"journal.sqlite"} <= {path.name for path in left}
     assert any(path.suffix == ".log" for path in left)
-    places = {str(path): path.read_bytes() for path in (*left, record)}
+    places = {str(path): path.read_bytes() for path in (*left, inside, started, export, page)}
     places |= {f"answer {number}": f"{one.stdout}{one.stderr}".encode() for number, one in enumerate(said)}
     # What reads the journal while it is written sees the same rows; values that SQLite split over pages are whole here.
     tables = [row["name"] for row in stage.rows("select name from sqlite_master where type = 'table'")]
