@@ -16,6 +16,16 @@ def pytest_configure() -> None:
             signal.signal(number, heard)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a matrix tried, also where its test passed in another process."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "matrix" and report.when == "call":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(str(value))
+
+
 @pytest.fixture(autouse=True)
 def no_terminal_of_the_tester(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests has a terminal of some width and taste (pytest-xdist too); what is tested has not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ POWER_CUTS = {"upgrade": 5, "rollback": 3}
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("scenario", (UPGRADE, ROLLBACK), ids=lambda scenario: str(scenario.name))
 def test_a_run_that_dies_again_and_again_comes_to_the_same_end(
-    scenario: Scenario, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    scenario: Scenario, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     directory = tmp_path / "lab"
     try:
@@ -37,8 +38,7 @@ def test_a_run_that_dies_again_and_again_comes_to_the_same_end(
         cluster.down(directory)
     tally = Tally()
     tally.add(chain)
-    with capsys.disabled():
-        print(f"\n{len(chosen)} of {sum(len(some) for some, _ in every)} deaths\n{tally.table()}")
+    record_property("matrix", f"{len(chosen)} of {sum(len(some) for some, _ in every)} deaths\n{tally.table()}")
     assert not chain.wrong, told(chain)
     # A death changes what follows, so some later points are not passed again; most of them have to be.
     died = len(chain.story.deaths) + len(chain.story.in_resumes)
