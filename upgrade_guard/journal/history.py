@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from upgrade_guard.journal.rows import Row, Rows
-from upgrade_guard.journal.text import instant, instant_text
+from upgrade_guard.journal.text import instant_text
 from upgrade_guard.journal.values import (
     copy_of,
     known,
     mapping,
+    number,
     proof_of,
     run_of,
     snapshot_of,
     step_of,
+    when,
+    whole,
+    words,
 )
 from upgrade_guard.model.recorded import Recorded
 from upgrade_guard.model.run import (
@@ -131,9 +134,7 @@ def facts(rows: Rows, run_id: str) -> Facts:
     return Facts(
         run_id=run_id,
         results={
-            row["name"]: json.loads(row["result"])
-            for row in newest
-            if known(Outcome, row["outcome"]) is Outcome.SUCCEEDED
+            row["name"]: mapping(row["result"]) for row in newest if known(Outcome, row["outcome"]) is Outcome.SUCCEEDED
         },
         started=frozenset(row["name"] for row in newest),
     )
@@ -148,8 +149,8 @@ def transitions(rows: Rows, run_id: str) -> tuple[Transition, ...]:
             event=known(Event, row["event"]),
             from_state=known(State, row["from_state"]),
             to_state=known(State, row["to_state"]),
-            at=instant(row["at"]),
-            reasons=tuple(json.loads(row["reasons"])),
+            at=when(row["at"]),
+            reasons=words(row["reasons"]),
         )
         for row in _of_run(rows, "transitions", run_id)
     )
@@ -166,12 +167,12 @@ def commands(rows: Rows, run_id: str) -> tuple[CommandRow, ...]:
         CommandRow(
             run_id=row["run_id"],
             step=row["step"],
-            attempt=row["attempt"],
+            attempt=whole(row["attempt"]),
             host=row["host"],
-            argv=tuple(json.loads(row["argv"])),
+            argv=words(row["argv"]),
             exit_status=row["exit_status"],
-            started_at=instant(row["started_at"]),
-            duration=row["duration"],
+            started_at=when(row["started_at"]),
+            duration=number(row["duration"]),
             changes=bool(row["changes"]),
             stdout=row["stdout"],
             stderr=row["stderr"],
@@ -185,7 +186,7 @@ def approvals(rows: Rows, run_id: str) -> tuple[ApprovalRecord, ...]:
     """Oldest first."""
     return tuple(
         ApprovalRecord(
-            subject=row["subject"], by=row["by"], how=row["how"], said=row["said"], at=instant(row["approved_at"])
+            subject=row["subject"], by=row["by"], how=row["how"], said=row["said"], at=when(row["approved_at"])
         )
         for row in _of_run(rows, "approvals", run_id)
     )

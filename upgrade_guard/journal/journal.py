@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from upgrade_guard.errors import JournalProblem
 from upgrade_guard.journal.answers import Answers
-from upgrade_guard.journal.problems import cured, newer, unwritable
+from upgrade_guard.journal.problems import cured, edited, newer, unwritable
 from upgrade_guard.journal.rows import ReadOnlyRows, Rows
-from upgrade_guard.journal.values import StrangeValueError
+from upgrade_guard.journal.values import SpoiltValueError, StrangeValueError
 from upgrade_guard.journal.versions import Age, age
 from upgrade_guard.model.run import (
     ApprovalRecord,
@@ -223,6 +223,8 @@ class Journal(Answers):
                 raise cured(error, self._path) from error
             except StrangeValueError as error:
                 raise newer(self._path, str(error)) from error
+            except SpoiltValueError as error:
+                raise edited(self._path, str(error)) from error
 
     @contextmanager
     def _writing(self) -> Iterator[Transaction]:

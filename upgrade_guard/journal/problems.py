@@ -19,6 +19,11 @@ def newer(path: Path, what: str) -> JournalProblem:
     )
 
 
+def edited(path: Path, what: str) -> JournalProblem:
+    """The journal holds something that no version writes."""
+    return JournalProblem(f"{path} was edited: {what}", hint="see which row it is: `upgrade-guard audit verify`")
+
+
 def cured(error: sqlite3.Error, path: Path) -> GuardError:
     """The error of SQLite as one that names its cure. Result codes: https://sqlite.org/rescode.html."""
     name = getattr(error, "sqlite_errorname", "") or ""

@@ -9,8 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+
+# A text column may be edited into bytes that are no text. They read as `\xff`, so that the audit can name their row.
+as_text = partial(str, encoding="utf-8", errors="backslashreplace")
 
 
 class Row(Protocol):
@@ -38,7 +42,9 @@ class ReadOnlyRows:
 
     def select(self, sql: str, parameters: Mapping[str, Any] = {}, /) -> Iterator[Row]:
         """The rows. Raises sqlite3.Error."""
-        yield from self._connection.execute(sql, dict(parameters))
+        # Not `yield from`: that closes the cursor with the generator, which may be after the file was let go.
+        for row in self._connection.execute(sql, dict(parameters)):  # noqa: UP028
+            yield row
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
@@ -84,4 +90,5 @@ def _open(uri: str) -> sqlite3.Connection:
     # One thread at a time uses it: the journal's lock sees to that.
     connection = sqlite3.connect(uri, uri=True, timeout=5.0, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    connection.text_factory = as_text
     return connection

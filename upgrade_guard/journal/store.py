@@ -14,10 +14,11 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from upgrade_guard.journal.appending import ConnectionRows
 from upgrade_guard.journal.place import private_directory, private_file, refuse_network_file_system
-from upgrade_guard.journal.problems import cured, newer
+from upgrade_guard.journal.problems import cured, edited, newer
+from upgrade_guard.journal.rows import as_text
 from upgrade_guard.journal.transaction import Transaction
 from upgrade_guard.journal.triggers import TRIGGERS, missing_or_changed
-from upgrade_guard.journal.values import StrangeValueError
+from upgrade_guard.journal.values import SpoiltValueError, StrangeValueError
 from upgrade_guard.journal.versions import Age, age, age_of_file, copy_aside, migrate
 
 
@@ -74,6 +75,7 @@ def _engine(path: Path, *, foreign_keys: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
+        connection.text_factory = as_text
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL writes the log through to the disk at each commit: what is recorded survives a power loss.
         connection.execute("PRAGMA synchronous = FULL")
@@ -99,6 +101,8 @@ def _cured(path: Path) -> Iterator[None]:
         raise
     except StrangeValueError as error:
         raise newer(path, str(error)) from error
+    except SpoiltValueError as error:
+        raise edited(path, str(error)) from error
     except StatementError as error:
         # A value that cannot be stored is a bug of the caller and keeps its own name.
         if error.orig is not None:

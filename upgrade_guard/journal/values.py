@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -12,10 +13,15 @@ from upgrade_guard.journal.text import instant
 from upgrade_guard.model.run import CopyRecord, Kind, Outcome, ProofRecord, Run, SnapshotRecord, State, StepRow
 
 Stored = TypeVar("Stored", bound=Enum)
+_SHOWN = 60  # characters of a spoilt value in our messages
 
 
 class StrangeValueError(Exception):
     """A stored value that this version does not know."""
+
+
+class SpoiltValueError(Exception):
+    """A stored value that no version writes: somebody edited it."""
 
 
 def run_of(row: Row) -> Run:
@@ -27,10 +33,10 @@ def run_of(row: Row) -> Run:
         target=row["target"],
         state=known(State, row["state"]),
         outcome=row["outcome"],
-        started_at=instant(row["started_at"]),
-        finished_at=None if row["finished_at"] is None else instant(row["finished_at"]),
-        offsite_required=row["offsite_required"],
-        snapshot_max_age=row["snapshot_max_age"],
+        started_at=when(row["started_at"]),
+        finished_at=None if row["finished_at"] is None else when(row["finished_at"]),
+        offsite_required=whole(row["offsite_required"]),
+        snapshot_max_age=number(row["snapshot_max_age"]),
         settings=mapping(row["settings"]),
         operator=row["operator"],
         host=row["host"],
@@ -42,15 +48,15 @@ def run_of(row: Row) -> Run:
 def step_of(row: Row) -> StepRow:
     """A row of a step."""
     return StepRow(
-        seq=row["seq"],
+        seq=whole(row["seq"]),
         run_id=row["run_id"],
         name=row["name"],
         lane=row["lane"],
-        attempt=row["attempt"],
+        attempt=whole(row["attempt"]),
         state=known(State, row["state"]),
         outcome=known(Outcome, row["outcome"]),
         changes_node=bool(row["changes_node"]),
-        at=instant(row["at"]),
+        at=when(row["at"]),
         result=mapping(row["result"]),
         detail=row["detail"],
     )
@@ -63,10 +69,10 @@ def snapshot_of(row: Row) -> SnapshotRecord:
         path=row["path"],
         snapshot_sha256=row["snapshot_sha256"],
         manifest_sha256=row["manifest_sha256"],
-        size=row["size"],
-        revision=row["revision"],
+        size=whole(row["size"]),
+        revision=whole(row["revision"]),
         cluster_id=row["cluster_id"],
-        taken_at=instant(row["taken_at"]),
+        taken_at=when(row["taken_at"]),
     )
 
 
@@ -76,10 +82,10 @@ def proof_of(row: Row) -> ProofRecord:
         bundle=row["bundle"],
         snapshot_sha256=row["snapshot_sha256"],
         ok=bool(row["ok"]),
-        revision=row["revision"],
-        hashkv=row["hashkv"],
-        restore_seconds=row["restore_seconds"],
-        proven_at=instant(row["proven_at"]),
+        revision=whole(row["revision"]),
+        hashkv=whole(row["hashkv"]),
+        restore_seconds=number(row["restore_seconds"]),
+        proven_at=when(row["proven_at"]),
         levels=mapping(row["levels"]),
     )
 
@@ -93,14 +99,58 @@ def copy_of(row: Row) -> CopyRecord:
         sha256=row["sha256"],
         read_back=bool(row["read_back"]),
         off_control_plane=bool(row["off_control_plane"]),
-        copied_at=instant(row["copied_at"]),
+        copied_at=when(row["copied_at"]),
     )
 
 
-def mapping(text: str) -> Mapping[str, Any]:
-    """A JSON object."""
-    value: Mapping[str, Any] = json.loads(text)
+def when(text: object) -> datetime:
+    """A time. Raises SpoiltValueError."""
+    try:
+        return instant(str(text))
+    except ValueError:
+        raise SpoiltValueError(f"{_shown(text)} is no time") from None
+
+
+def mapping(text: object) -> Mapping[str, Any]:
+    """A JSON object. Raises SpoiltValueError."""
+    value = _read(text)
+    if not isinstance(value, dict):
+        raise SpoiltValueError(f"{_shown(text)} is no JSON object")
     return value
+
+
+def words(text: object) -> tuple[str, ...]:
+    """A JSON list of strings. Raises SpoiltValueError."""
+    value = _read(text)
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise SpoiltValueError(f"{_shown(text)} is no JSON list of strings")
+    return tuple(value)
+
+
+def number(value: object) -> float:
+    """A number. Raises SpoiltValueError."""
+    if not isinstance(value, int | float):
+        raise SpoiltValueError(f"{_shown(value)} is no number")
+    return value
+
+
+def whole(value: object) -> int:
+    """A whole number. Raises SpoiltValueError."""
+    if not isinstance(value, int):
+        raise SpoiltValueError(f"{_shown(value)} is no whole number")
+    return value
+
+
+def _read(text: object) -> Any:
+    try:
+        return json.loads(str(text))
+    except (ValueError, RecursionError):
+        raise SpoiltValueError(f"{_shown(text)} is no JSON") from None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def known(kind: type[Stored], value: str) -> Stored:

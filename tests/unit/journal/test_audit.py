@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from unit.journal.making import begun, by_hand, command, done, moved, proof, snapshot
 
-from upgrade_guard.errors import UsageProblem
+from upgrade_guard.errors import JournalProblem, UsageProblem
 from upgrade_guard.journal import Journal, audited_export
 from upgrade_guard.journal import audit as looking
 from upgrade_guard.journal.chain import GENESIS, TABLES, content, digest
@@ -138,6 +138,46 @@ def test_an_index_that_was_taken_out_of_the_file_shows(told: Journal, path: Path
     assert reader is not None
     with reader:
         assert kinds(reader.audit()) == {"file"}
+
+
+def test_bytes_that_are_no_text_show_and_are_exported(told: Journal, path: Path) -> None:
+    by_hand(path, "UPDATE steps SET detail = CAST(x'ff00fe' AS TEXT) WHERE seq = 9")
+    (found,) = (breach for breach in told.audit().breaches if breach.kind != "trigger")
+    assert (found.kind, found.seq, found.table, found.run) == ("edited", 9, "steps", "run-2")
+    assert {(breach.kind, breach.seq) for breach in checked(lines_of(told)).breaches} == {("edited", 9)}
+
+
+@pytest.mark.parametrize(
+    "value", ("x'ff5b5d'", "'['", "'[1]'", "'{}'", "7", "'[' || replace(hex(zeroblob(9999)), '0', '[')")
+)
+def test_a_command_that_is_no_list_of_words_is_an_edit_and_no_bug(told: Journal, path: Path, value: str) -> None:
+    by_hand(path, f"UPDATE commands SET argv = CAST({value} AS TEXT)")
+    with pytest.raises(JournalProblem, match="was edited: ") as problem:
+        told.commands("run-1")
+    assert "audit verify" in problem.value.hint
+    assert len(problem.value.message) < 300
+    assert "edited" in kinds(told.audit())
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "ask"),
+    (
+        ("runs", "settings", lambda told: told.run("run-1")),
+        ("runs", "started_at", lambda told: told.runs()),
+        ("steps", "result", lambda told: told.facts("run-1")),
+        ("steps", "at", lambda told: told.steps("run-1")),
+        ("transitions", "reasons", lambda told: told.transitions("run-1")),
+        ("snapshots", "taken_at", lambda told: told.snapshots("run-1")),
+        ("proofs", "restore_seconds", lambda told: told.proofs("run-1")),
+        ("commands", "duration", lambda told: told.commands("run-1")),
+    ),
+)
+def test_a_value_that_nobody_wrote_is_an_edit_and_no_bug(
+    told: Journal, path: Path, table: str, column: str, ask: Callable[[Journal], object]
+) -> None:
+    by_hand(path, f"UPDATE {table} SET {column} = 'odd'")
+    with pytest.raises(JournalProblem, match="was edited: 'odd' is no "):
+        ask(told)
 
 
 def test_a_number_that_is_no_number_is_no_bug(told: Journal, path: Path) -> None:
