@@ -37,12 +37,14 @@ def extract_etcd_tools(files: Files, containers: Containers, image: str, directo
     if not files.is_dir(directory):
         part = f"{directory}.part-{secrets.token_hex(4)}"
         files.make_dir(posixpath.dirname(directory))
+        _remove_remains(files, containers, directory)
         files.make_dir(part)
         wanted = {f"{_DIRECTORY_IN_IMAGE}/{program}": f"{part}/{program}" for program in _PROGRAMS}
         # The mount directory gets a name of its own: the runtime remembers which image was mounted at a name.
         containers.extract(image, wanted, f"{directory}.mount-{secrets.token_hex(4)}")
         _look(files, part)
         files.move(part, directory)
+        # Once more: a program of a process that was killed may have come to its end only now.
         _remove_remains(files, containers, directory)
     return _look(files, directory)
 

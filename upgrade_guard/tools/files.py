@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import posixpath
 import re
 import secrets
@@ -154,7 +155,7 @@ class Files:
 
         Raises StepFailed when less or more arrived than the file has: cat is content to have written into a pipe.
         """
-        part = local.with_name(f"{local.name}.part-{secrets.token_hex(4)}")
+        part = _part_of(local)
         try:
             run_checked(self._host, ("cat", "--", path), timeout=timeout, stdout_to=part)
             arrived, there = part.stat().st_size, self.size(path)
@@ -247,7 +248,7 @@ class Files:
         """
         names = "".join(f"{_relative(path)}\0" for path in paths).encode()
         recursion = "--recursion" if recursive else "--no-recursion"
-        part = local.with_name(f"{local.name}.part-{secrets.token_hex(4)}")
+        part = _part_of(local)
         flags = ("--create", "--gzip", "--file=-", "--numeric-owner", "--directory=/", recursion)
         argv = ("tar", *flags, "--null", "--verbatim-files-from", "--files-from=-")
         try:
@@ -316,6 +317,13 @@ class Files:
 
     def _change(self, *argv: str, timeout: float = CHANGE_TIMEOUT, stdin: bytes | Path | None = None) -> None:
         run_checked(self._host, argv, timeout=timeout, changes=True, stdin=stdin)
+
+
+def _part_of(local: Path) -> Path:
+    """A temporary name beside a file of this machine, and an end to those that killed processes left there."""
+    for remains in local.parent.glob(f"{glob.escape(local.name)}.part-????????"):
+        remains.unlink(missing_ok=True)
+    return local.with_name(f"{local.name}.part-{secrets.token_hex(4)}")
 
 
 def _relative(path: str) -> str:

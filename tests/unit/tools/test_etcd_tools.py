@@ -67,6 +67,16 @@ def test_what_a_killed_extraction_left_is_removed_by_the_next(image: Path, tmp_p
     assert (tmp_path / "image.log").read_text() == "unmounted\nunmounted\n"
 
 
+def test_what_was_left_is_gone_before_anything_is_taken_out(image: Path, tmp_path: Path) -> None:
+    """Who dies right after the programs are in their place has nobody who comes back to clear up."""
+    program(image / "usr/local/bin/etcdctl", "etcdctl version: 3.6.8")
+    left = tmp_path / "work/etcd/3.5.9-0.part-0a1b2c3d"
+    program(left / "etcd", "half a set")
+    with pytest.raises(StepFailed):
+        extract(tmp_path)
+    assert not left.exists()
+
+
 def test_an_older_image_has_no_etcdutl(image: Path, tmp_path: Path) -> None:
     (image / "usr/local/bin/etcdutl").unlink()
     assert extract(tmp_path).etcdutl is None

@@ -109,6 +109,19 @@ def test_a_fetch_of_which_not_all_arrived_is_not_taken_for_the_file(
     assert os.listdir(local) == []
 
 
+def test_what_a_killed_fetch_left_here_is_removed_by_the_next(files: Files, tmp_path: Path) -> None:
+    there, local = tmp_path / "there", tmp_path / "local"
+    there.write_text("whole")
+    local.mkdir()
+    for name in ("a[b].part-0a1b2c3d", "ab.part-0a1b2c3d"):
+        (local / name).write_text("half")
+    files.fetch(str(there), local / "a[b]")
+    assert {path.name for path in local.iterdir()} == {"a[b]", "ab.part-0a1b2c3d"}
+    (local / "tar.part-0a1b2c3d").write_text("half")
+    files.pack((str(there),), local / "tar")
+    assert {path.name for path in local.iterdir()} == {"a[b]", "ab.part-0a1b2c3d", "tar"}
+
+
 def test_digests_of_strange_names(files: Files, tmp_path: Path) -> None:
     (tmp_path / STRANGE).write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
