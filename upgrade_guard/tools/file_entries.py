@@ -1,13 +1,9 @@
-"""What lies in directories and in archives, as values."""
+"""What lies in directories, as values."""
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from upgrade_guard.errors import UnexpectedOutput
 from upgrade_guard.tools.commands import reads, unexpected
 
 _FIELDS = 8
@@ -16,7 +12,7 @@ _KINDS = {"f": "file", "d": "directory", "l": "link"}
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing on a node or in an archive. `kind`: "file", "directory", "link" or "other"; `mode` are permission bits.
+    """One thing on a node. `kind`: "file", "directory", "link" or "other"; `mode` are permission bits.
 
     `size` is in bytes, `modified` in seconds since 1970, `link` where a link points.
     """
@@ -43,29 +39,3 @@ def parse_entries(text: str) -> tuple[Entry, ...]:
         numbers = (int(mode, 8), int(uid), int(gid), int(size), float(modified))
         entries.append(Entry(path, _KINDS.get(kind, "other"), *numbers, link))
     return tuple(sorted(entries, key=lambda entry: entry.path))
-
-
-def list_archive(local: Path) -> tuple[Entry, ...]:
-    """What a gzipped tar on this machine holds, names as they are in it. Nothing is extracted.
-
-    Raises UnexpectedOutput for a file that is no such archive or is cut off.
-    """
-    try:
-        with tarfile.open(local, "r:gz") as archive:
-            return tuple(_entry(member) for member in archive)
-    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as problem:
-        raise UnexpectedOutput(f"{local} cannot be read as an archive: {problem}") from problem
-
-
-def _entry(member: tarfile.TarInfo) -> Entry:
-    kind = "file" if member.isfile() else "directory" if member.isdir() else "link" if member.issym() else "other"
-    return Entry(
-        path=member.name,
-        kind=kind,
-        mode=member.mode & 0o7777,
-        uid=member.uid,
-        gid=member.gid,
-        size=member.size,
-        modified=float(member.mtime),
-        link=member.linkname,
-    )

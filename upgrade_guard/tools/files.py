@@ -14,9 +14,9 @@ from upgrade_guard.errors import CommandFailed, StepFailed, UsageProblem
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, READ_TIMEOUT, run_checked, unexpected
-from upgrade_guard.tools.file_entries import Entry, list_archive, parse_entries
+from upgrade_guard.tools.file_entries import Entry, parse_entries
 
-__all__ = ["Entry", "Files", "list_archive"]
+__all__ = ["Entry", "Files"]
 
 LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
 _LOCK_HELD = 75
@@ -269,7 +269,7 @@ class Files:
         """Extract an archive of this machine there, owners and modes as packed; existing files are replaced.
 
         `only` and `exclude` are names as in the archive (`etc/kubernetes/manifests`), each with all below it.
-        Examine the archive first: `list_archive`.
+        Examine the archive first: `vault.node_archive.read_archive`.
         """
         flags = ("--extract", "--gzip", "--file=-", f"--directory={directory}", "--same-owner", "--same-permissions")
         more = ("--numeric-owner", "--keep-directory-symlink", "--anchored", "--no-wildcards")

@@ -14,7 +14,7 @@ import pytest
 from upgrade_guard.errors import CommandFailed, StepFailed, UnexpectedOutput, UsageProblem
 from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.scripted import ScriptedHost
-from upgrade_guard.tools.files import Files, list_archive
+from upgrade_guard.tools.files import Files
 
 STRANGE = "a name with 'quotes', a\nnewline, ümläute and [brackets]*"
 
@@ -260,6 +260,11 @@ def test_a_flock_of_a_missing_file_is_an_error_and_makes_no_file(files: Files, t
     assert os.listdir(tmp_path) == []
 
 
+def members(local: Path) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(local, "r:gz") as archive:
+        return {member.name: member for member in archive}
+
+
 def test_packs_and_unpacks_with_modes_links_and_strange_names(files: Files, tmp_path: Path) -> None:
     source, local, target = tmp_path / "source", tmp_path / "files.tar.gz", tmp_path / "target"
     (source / "sub").mkdir(parents=True)
@@ -269,10 +274,10 @@ def test_packs_and_unpacks_with_modes_links_and_strange_names(files: Files, tmp_
     (source / "-rf").write_text("two")
     files.pack((str(source),), local)
     assert stat.S_IMODE(local.stat().st_mode) == 0o600
-    names = {entry.path: entry for entry in list_archive(local)}
+    names = members(local)
     inside = str(source).lstrip("/")
     assert {f"{inside}/sub/{STRANGE}", f"{inside}/link", f"{inside}/-rf"} < set(names)
-    assert names[f"{inside}/link"].link == "sub"
+    assert names[f"{inside}/link"].linkname == "sub"
     target.mkdir()
     files.unpack(local, directory=str(target), exclude=(f"{inside}/-rf",))
     found = target / inside / "sub" / STRANGE
@@ -295,7 +300,7 @@ def test_packs_only_what_is_named_when_told_so(files: Files, tmp_path: Path) -> 
     (tmp_path / "dir").mkdir()
     (tmp_path / "dir" / "inside").touch()
     files.pack((str(tmp_path / "dir"),), tmp_path / "a.tar.gz", recursive=False)
-    assert [entry.kind for entry in list_archive(tmp_path / "a.tar.gz")] == ["directory"]
+    assert [member.isdir() for member in members(tmp_path / "a.tar.gz").values()] == [True]
 
 
 def test_a_pack_that_fails_leaves_no_archive(files: Files, tmp_path: Path) -> None:
@@ -308,20 +313,6 @@ def test_a_pack_that_fails_leaves_no_archive(files: Files, tmp_path: Path) -> No
 def test_packing_needs_an_absolute_path_below_the_root(files: Files, tmp_path: Path, path: str) -> None:
     with pytest.raises(UsageProblem):
         files.pack((path,), tmp_path / "a.tar.gz")
-
-
-def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "big").write_bytes(os.urandom(200_000))
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
-        archive.add(tmp_path / "big", "big")
-        archive.add(tmp_path / "big", "more")
-    whole = (tmp_path / "a.tar.gz").read_bytes()
-    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "junk.tar.gz").write_bytes(b"junk")
-    assert len(list_archive(tmp_path / "a.tar.gz")) == 2
-    for name in ("cut.tar.gz", "junk.tar.gz", "none.tar.gz"):
-        with pytest.raises(UnexpectedOutput):
-            list_archive(tmp_path / name)
 
 
 @pytest.mark.parametrize("stdout", ["", "Avail\n-\n", "words\n"])
