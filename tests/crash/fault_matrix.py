@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +189,11 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="try each N-th fault only")
     parser.add_argument("--first", type=int, default=0, help="begin with this one")
     parser.add_argument("--only", default="", metavar="TEXT", help="try only what has this text in its line")
+    parser.add_argument("--control-planes", type=int, default=1, metavar="N", help="how many the cluster has")
     given = parser.parse_args()
     tally, wrong, completed = Tally(), 0, None
     with tempfile.TemporaryDirectory(prefix="fault-matrix-") as name:
-        for scenario in (UPGRADE, ROLLBACK):
+        for scenario in (replace(one, control_planes=given.control_planes) for one in (UPGRADE, ROLLBACK)):
             if given.run not in ("all", scenario.name):
                 continue
             directory = Path(name) / "lab"
@@ -215,7 +216,7 @@ def main() -> int:
 
 def worth_trying(ground: Ground) -> tuple[Trial, ...]:
     """Every trial; of the rollback only what the upgrade has not."""
-    if ground.scenario is UPGRADE:
+    if ground.scenario.name == UPGRADE.name:
         return ground.trials
     return tuple(trial for trial in ground.trials if trial.point.state == "rolling-back")
 

@@ -44,6 +44,7 @@ class Scenario:
     faults: tuple[str, ...]
     state: str
     ends: int
+    control_planes: int = 1
 
 
 UPGRADE = Scenario("upgrade", (), "completed", 0)
@@ -54,7 +55,8 @@ SCENARIOS = {one.name: one for one in (UPGRADE, ROLLBACK)}
 def raise_curtain(directory: Path, scenario: Scenario) -> Stage:
     """A new lab in that directory, always the same one: whatever was there is taken down."""
     cluster.down(directory)
-    lab = cluster.up(directory, pace=0.0, patience=5.0, grace=0.5, faults=scenario.faults)
+    planes = scenario.control_planes
+    lab = cluster.up(directory, control_planes=planes, pace=0.0, patience=5.0, grace=0.5, faults=scenario.faults)
     stage = Stage(lab, MORTAL)
     # A proof that was put back with its lab is as old as the copy.
     stage.configure(settle_time='"1s"', snapshot_max_age='"24h"')

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +128,12 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="try each N-th chain only")
     parser.add_argument("--first", type=int, default=0, help="begin with this chain")
     parser.add_argument("--deaths", type=int, default=DEATHS, help="how often one run dies")
+    parser.add_argument("--control-planes", type=int, default=1, metavar="N", help="how many the cluster has")
     given = parser.parse_args()
     tally, wrong = Tally(), 0
     with tempfile.TemporaryDirectory(prefix="crash-matrix-") as name:
         base = Path(name)
-        for scenario in (UPGRADE, ROLLBACK):
+        for scenario in (replace(one, control_planes=given.control_planes) for one in (UPGRADE, ROLLBACK)):
             if given.run not in ("all", scenario.name):
                 continue
             try:
@@ -160,7 +161,7 @@ def worth_trying(reference: Reference, kind: str) -> tuple[Strike, ...]:
     tries the step again, as after any failure, and whether it fails again is not up to us.
     """
     points = reference.points
-    if reference.scenario is ROLLBACK:
+    if reference.scenario.name == ROLLBACK.name:
         first = next(number for number, point in enumerate(points) if point.state == "rolling-back")
         points = points[first:]
     return power_cuts(points) if kind == "power" else kills(points, reference.changing)
