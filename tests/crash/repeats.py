@@ -11,10 +11,10 @@ from crash.tape import Point
 from crash.words import plain
 
 # Each of these brings its step about by itself and can be seen on the cluster: the probe of the next process must see
-# it. `kubeadm upgrade apply` is not among them, because no look at a cluster tells whether it came to its end; and of a
-# rollback not the restart of a kubelet, whose version does not tell whether it began before its files came back.
+# it. `kubeadm upgrade apply` and `kubeadm upgrade node` are not among them, because no look at a cluster tells whether
+# they came to their end; and of a rollback not the restart of a kubelet, whose version does not tell whether it began
+# before its files came back.
 ONCE = (
-    ("kubeadm", "upgrade", "node"),
     ("apt-get", "install"),
     ("systemctl", "restart"),
     ("systemctl", "stop"),
