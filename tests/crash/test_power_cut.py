@@ -62,6 +62,28 @@ write_synced(place / "snapshot.json", b"second")
 """
 
 
+STAGED = """
+from pathlib import Path
+from upgrade_guard.phases.snapshot import note_down
+from upgrade_guard.vault.disk import private_directories
+
+place = Path(sys.argv[1]) / "vault" / "run.part"
+private_directories(place)
+(place / "snapshot.db").write_bytes(b"what etcdctl wrote")
+note_down(place / "snapshot.json", {"sha256": "..."}, of=place / "snapshot.db")
+"""
+SCRATCH = """
+from pathlib import Path
+from upgrade_guard.vault.disk import private_directories, sync_directory
+from upgrade_guard.vault.scratch_etcd import scratch_directory
+
+scratch = Path(sys.argv[1]) / "scratch"
+private_directories(scratch)
+with scratch_directory(scratch):
+    sync_directory(scratch)
+"""
+
+
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(tmp_path_factory.mktemp("library"))
@@ -123,3 +145,22 @@ def test_what_the_vault_notes_is_there(tmp_path: Path, library: Path) -> None:
         "vault/run.part/snapshot.json",
     }
     assert (root / "vault/run.part/snapshot.json").read_bytes() == b"second"
+
+
+def test_a_file_is_there_when_its_notes_are(tmp_path: Path, library: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+
+    cut_after(STAGED, root, library)
+
+    assert (root / "vault/run.part/snapshot.json").exists()
+    assert (root / "vault/run.part/snapshot.db").read_bytes() == b"what etcdctl wrote"
+
+
+def test_a_scratch_directory_that_was_removed_does_not_come_back(tmp_path: Path, library: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+
+    cut_after(SCRATCH, root, library)
+
+    assert [path.name for path in (root / "scratch").iterdir() if path.name != "lock"] == []

@@ -13,7 +13,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.quiesce import COMPONENTS
 from upgrade_guard.phases.site import Site
-from upgrade_guard.vault.disk import private_directories, sync_directory, write_synced
+from upgrade_guard.vault.disk import private_directories, sync_directory, sync_file, write_synced
 
 SNAPSHOT_TIMEOUT = 30.0
 """Seconds for a last snapshot: the cluster is already failing, and every second of it is downtime."""
@@ -76,5 +76,7 @@ def _snapshot(site: Site, node: Node, place: Path, run_id: str) -> None:
     remote = f"{there}/{run_id}-failed.db"
     tools.files.make_dir(there)
     etcdctl.snapshot_save(remote, timeout=SNAPSHOT_TIMEOUT)
-    tools.files.fetch(remote, place / f"{node.name}-failed-state.db")
+    local = place / f"{node.name}-failed-state.db"
+    tools.files.fetch(remote, local)
+    sync_file(local)
     tools.files.remove_own(remote)

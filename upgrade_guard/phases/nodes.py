@@ -80,7 +80,7 @@ def save_files(site: Site, node: Node, name: str) -> Step:
         archive.with_suffix(".json").unlink(missing_ok=True)
         listing = node_files.capture(tools.files, node, tools.settings, archive)
         written = {"sha256": sha256_of(archive), "listing": to_json(listing)}
-        note_down(archive.with_suffix(".json"), written)
+        note_down(archive.with_suffix(".json"), written, of=archive)
 
     return Step(name, f"save the files of {node.name}", probe, act, lane=node.name)
 

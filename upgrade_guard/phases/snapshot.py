@@ -21,7 +21,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.bundle import Bundle, BundleManifest, NodeFiles, bundle_name, examine
-from upgrade_guard.vault.disk import storage, write_synced
+from upgrade_guard.vault.disk import storage, sync_file, write_synced
 from upgrade_guard.vault.trailer import SnapshotDigest, read_snapshot
 
 SAVE_TIMEOUT = 1800.0
@@ -140,7 +140,7 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
             "etcd_version": status.version,
             "members": [to_json(member) for member in etcdctl.member_list()],
         }
-        note_down(notes_path(facts.run_id), notes)
+        note_down(notes_path(facts.run_id), notes, of=local)
 
     return Step("snapshot/save", "save an etcd snapshot from the leader", probe, act)
 
@@ -198,14 +198,19 @@ def save_files(site: Site, node: Node) -> Step:
             "listing": to_json(listing),
             "kubeadm_backups": kubeadm_backups(tools),
         }
-        note_down(listing_path(facts.run_id), written)
+        note_down(listing_path(facts.run_id), written, of=archive(facts.run_id))
 
     return Step(f"snapshot/files/{node.name}", f"save the control-plane files of {node.name}", probe, act)
 
 
-def note_down(path: Path, notes: Mapping[str, Any]) -> None:
-    """Keep what a probe will believe: whole or not at all, also when this process is killed meanwhile."""
+def note_down(path: Path, notes: Mapping[str, Any], of: Path | None = None) -> None:
+    """Keep what a probe will believe of a file: whole or not at all, also when this process is killed meanwhile.
+
+    A power cut keeps what was synced: no notes are kept of a file whose content is not on the disk yet.
+    """
     with storage("Keeping notes", path):
+        if of is not None:
+            sync_file(of)
         write_synced(path, json.dumps(notes).encode())
 
 

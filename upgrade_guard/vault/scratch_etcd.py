@@ -22,7 +22,7 @@ from upgrade_guard.hosts.background import Background, running_with, start_backg
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.tools.etcdctl import Etcdctl
-from upgrade_guard.vault.disk import storage
+from upgrade_guard.vault.disk import storage, sync_directory
 
 MEMBER = "proof"
 PEER_URL = "http://127.0.0.1:2380"  # what the restore writes down; a member that is alone never connects to it
@@ -70,6 +70,7 @@ def _remove(directory: Path) -> None:
         process.stop(grace=2.0)
     with storage("Removing the scratch directory", directory):
         shutil.rmtree(directory)
+        sync_directory(directory.parent)  # or a power cut brings it back, and perhaps no other proof comes
 
 
 def _data_flag(directory: Path) -> str:
