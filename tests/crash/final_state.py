@@ -43,7 +43,10 @@ def final_state(stage: Stage) -> dict[str, Any]:
                 # What a rollback moved aside is evidence, also a file that was half put back. A process that died
                 # after its last commit leaves the lock of its run, which the next command knows to be over.
                 "work": _names(layout.work(name), without=("aside-", "lock.json")),
-                "beside etcd": sorted(plain(path.name) for path in layout.etcd(name).parent.glob("etcd*")),
+                # A restore whose end nobody saw is done again, and what it had made is moved aside.
+                "beside etcd": sorted(
+                    plain(path.name) for path in layout.etcd(name).parent.glob("etcd*") if "-partial-" not in path.name
+                ),
                 "version": read_record(layout, name).kubelet.version,
             }
             for name in settings.names

@@ -12,8 +12,8 @@ from crash.words import plain
 
 # Each of these brings its step about by itself and can be seen on the cluster: the probe of the next process must see
 # it. `kubeadm upgrade apply` and `kubeadm upgrade node` are not among them, because no look at a cluster tells whether
-# they came to their end; and of a rollback not the restart of a kubelet, whose version does not tell whether it began
-# before its files came back.
+# they came to their end; neither is `etcdutl snapshot restore`, whose directory does not tell either; and of a rollback
+# not the restart of a kubelet, whose version does not tell whether it began before its files came back.
 ONCE = (
     ("apt-get", "install"),
     ("systemctl", "restart"),
@@ -21,7 +21,6 @@ ONCE = (
     ("systemctl", "start"),
     ("drain",),
     ("uncordon",),
-    ("etcdutl", "snapshot", "restore"),
 )
 
 
@@ -61,6 +60,4 @@ def _is_seen(one: Repeated) -> bool:
     words = {word.rpartition("/")[2] for word in one.what.split()}
     if "restart" in words and one.step.startswith("rollback/"):
         return False
-    if "restore" in words and not one.step.startswith("rollback/"):
-        return False  # a proof's, into its scratch directory
     return any(set(once) <= words for once in ONCE)
