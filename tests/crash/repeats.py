@@ -60,4 +60,6 @@ def _is_seen(one: Repeated) -> bool:
     words = {word.rpartition("/")[2] for word in one.what.split()}
     if "restart" in words and one.step.startswith("rollback/"):
         return False
+    if "--download-only" in words:
+        return False  # nothing is installed by it
     return any(set(once) <= words for once in ONCE)
