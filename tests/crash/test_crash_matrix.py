@@ -40,6 +40,6 @@ def test_a_run_that_dies_again_and_again_comes_to_the_same_end(
     tally.add(chain)
     record_property("matrix", f"{len(chosen)} of {sum(len(some) for some, _ in every)} deaths\n{tally.table()}")
     assert not chain.wrong, told(chain)
-    # A death changes what follows, so some later points are not passed again.
+    # A death changes what follows, so some later points are not passed again; most of them have to be.
     died = len(chain.story.deaths) + len(chain.story.in_resumes)
-    assert died > len(chosen) // 3, told(chain)
+    assert died > len(chosen) // 2, told(chain)
