@@ -17,6 +17,7 @@ from scenario.ends import (
     assert_rolled_back,
     assert_untouched,
 )
+from scenario.machines import Machines
 from scenario.stage import TARGET, Answer, Stage, changed
 
 from upgrade_guard.lab.faults import FAULTS, Fault
@@ -36,7 +37,7 @@ class Ended:
 class End:
     """What a fault must come to. `says` is in the error's message or reasons, `then` looks at everything else.
 
-    `settings` shorten the one wait that the fault is about; `others` are faults that come with it.
+    `settings` shorten the one wait that the fault is about, `others` are faults that come with it, `lab` makes its lab.
     """
 
     exit_code: int
@@ -45,6 +46,7 @@ class End:
     then: Callable[[Ended], None]
     settings: Mapping[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    lab: Mapping[str, Any] = field(default_factory=dict)
 
 
 def nothing_was_changed(ended: Ended) -> None:
@@ -128,8 +130,21 @@ def resume_completes_the_rollback(ended: Ended) -> None:
     everything_went_back(Ended(stage, ended.fault, again, ended.before))
 
 
+def the_machine_comes_back_and_resume_completes(ended: Ended) -> None:
+    ended.stage.switch_off("machine-lost")
+    answer = Machines(ended.stage).start("resume", "--yes").wait()
+    assert answer.exit_code == 0, str(answer)
+
+
 SHORT_READY = {"ready_timeout": '"15s"'}
 ENDS: dict[str, End] = {
+    "machine-lost": End(
+        4,
+        "planned",
+        "cp3",
+        the_machine_comes_back_and_resume_completes,
+        lab={"control_planes": 3, "over_ssh": True},
+    ),
     "snapshot-truncated": End(4, "inspected", "is cut short", a_new_snapshot_completes),
     "snapshot-flipped-byte": End(4, "inspected", "does not match the SHA-256", nothing_was_changed),
     "offsite-copy-differs": End(4, "inspected", "does not read back equal", nothing_was_changed),
@@ -177,13 +192,13 @@ def test_a_fault_ends_as_documented(fault: Fault, new_stage: Callable[..., Stage
     end = ENDS[fault.name]
     assert f"exit {end.exit_code}" in fault.ends
     assert f"state {end.state}" in fault.ends
-    stage = new_stage()
+    stage = new_stage(**end.lab)
     stage.configure(**end.settings)
     stage.put_key(BEFORE, "written before the run")
     for name in (fault.name, *end.others):
         stage.switch_on(name)
     before = stage.truth()
-    going = stage.start("run", TARGET, "--yes")
+    going = Machines(stage).start("run", TARGET, "--yes")
     if stage.reaches("planned", going):
         stage.put_key(AFTER, "written after the snapshot")
     answer = going.wait()

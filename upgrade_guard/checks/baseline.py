@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
@@ -83,15 +83,16 @@ def baseline_of(
     )
 
 
-def compare(before: Baseline, after: Baseline, target: Version) -> tuple[Finding, ...]:
+def compare(before: Baseline, after: Baseline, target: Version, given_up: Collection[str] = ()) -> tuple[Finding, ...]:
     """What is missing or no longer ready blocks; what changed or is new is said; kubeadm's own add-ons may change.
 
     Something that was not well before the upgrade is no regression as long as it is no worse. `target` is the version
-    that the control plane serves now.
+    that the control plane serves now. Nodes that were `given_up` are missed nowhere: each may have taken one pod of
+    every workload with it.
     """
     findings = (
-        *_nodes(before, after),
-        *_workloads(before, after),
+        *_nodes(before, after, given_up),
+        *_workloads(before, after, len(given_up)),
         *_services(before, after),
         *_proxy(after, target),
         *_namespaces(before, after),
@@ -99,9 +100,11 @@ def compare(before: Baseline, after: Baseline, target: Version) -> tuple[Finding
     return findings or (ok(CHECK, f"{len(before.workloads)} workload(s) and {len(before.nodes)} node(s) as before"),)
 
 
-def _nodes(before: Baseline, after: Baseline) -> list[Finding]:
+def _nodes(before: Baseline, after: Baseline, given_up: Collection[str]) -> list[Finding]:
     findings = []
     for name, ready in before.nodes.items():
+        if name in given_up:
+            continue
         if name not in after.nodes:
             findings.append(blocking(CHECK, f"node {name} is missing", f"look: kubectl get node {name}", name))
         elif ready and not after.nodes[name]:
@@ -112,7 +115,7 @@ def _nodes(before: Baseline, after: Baseline) -> list[Finding]:
     return findings
 
 
-def _workloads(before: Baseline, after: Baseline) -> list[Finding]:
+def _workloads(before: Baseline, after: Baseline, lost: int) -> list[Finding]:
     findings = []
     now = {workload.key: workload for workload in after.workloads}
     for old in before.workloads:
@@ -122,21 +125,22 @@ def _workloads(before: Baseline, after: Baseline) -> list[Finding]:
             hint = f"look: kubectl -n {old.namespace} get {old.kind.lower()}"
             findings.append(blocking(CHECK, f"{old.key} is missing", hint, old.place))
             continue
-        findings += _one_workload(old, new, look)
+        findings += _one_workload(old, new, look, lost)
     for workload in now.values():
         hint = f"see who made it: kubectl -n {workload.namespace} get {workload.kind.lower()} {workload.name} -o yaml"
         findings.append(warning(CHECK, f"{workload.key} is new", hint, workload.place))
     return findings
 
 
-def _one_workload(old: WorkloadState, new: WorkloadState, look: str) -> list[Finding]:
+def _one_workload(old: WorkloadState, new: WorkloadState, look: str, lost: int) -> list[Finding]:
     findings = []
     if not new.well:
         said = f"{new.key} has {new.ready} of {new.desired} pods ready"
-        if old.well or new.ready < old.ready:
+        if new.ready + lost < (new.desired if old.well else old.ready):
             findings.append(blocking(CHECK, f"{said}, before {old.ready} of {old.desired}", look, new.place))
         else:
-            findings.append(warning(CHECK, f"{said}, as before the upgrade", look, new.place))
+            before = "as before the upgrade" if not old.well else f"before {old.ready} of {old.desired}"
+            findings.append(warning(CHECK, f"{said}, {before}", look, new.place))
     if old.desired != new.desired:
         findings.append(warning(CHECK, f"{new.key} wants {new.desired} pods, before {old.desired}", look, new.place))
     if old.images != new.images and new.place not in EXPECTED_TO_CHANGE:

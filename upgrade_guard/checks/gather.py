@@ -13,6 +13,7 @@ from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
 from upgrade_guard.model.version import Version
+from upgrade_guard.tools.api_server import ApiServer
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.kubectl import Kubectl
 
@@ -23,13 +24,15 @@ def gather(
     cluster: Cluster,
     nodes: Mapping[str, NodeTools],
     kubectl: Kubectl,
+    api_servers: Mapping[str, ApiServer],
     etcdctl: Etcdctl | None,
     *,
     machine: MachineLook,
     clock: Clock,
     target: Version,
 ) -> Gathered:
-    """Everything, read once. `nodes` are the tools of every node of the cluster; `etcdctl` None: no etcd answers.
+    """Everything, read once. `nodes` are the tools of every node of the cluster, `api_servers` those of its control
+    planes by name; `etcdctl` None: no etcd answers.
 
     Raises HostUnreachable when a node cannot be reached: such a cluster cannot be upgraded as a whole.
     """
@@ -43,7 +46,7 @@ def gather(
         now=clock.now().timestamp(),
         nodes=looks,
         etcd=look_at_etcd(etcdctl, questions) if etcdctl else EtcdLook(),
-        api=look_at_api(kubectl, questions),
+        api=look_at_api(kubectl, api_servers, questions),
         machine=machine,
         unanswered=tuple(questions.unanswered),
     )
@@ -64,8 +67,13 @@ def look_at_etcd(etcdctl: Etcdctl, questions: Questions) -> EtcdLook:
     )
 
 
-def look_at_api(kubectl: Kubectl, questions: Questions) -> ApiLook:
-    """The cluster as its API describes it. Metrics are those of the one API server that answered."""
+def look_at_api(kubectl: Kubectl, api_servers: Mapping[str, ApiServer], questions: Questions) -> ApiLook:
+    """The cluster as its API describes it; each API server counts the deprecated APIs that it was asked for."""
+    deprecated = [
+        one
+        for name, api_server in api_servers.items()
+        for one in questions.ask("deprecated-apis", name, api_server.deprecated_apis, ())
+    ]
     return ApiLook(
         nodes=questions.ask("nodes-ready", "", kubectl.nodes, ()),
         pods=questions.ask("workloads-healthy", "", kubectl.pods, ()),
@@ -75,7 +83,7 @@ def look_at_api(kubectl: Kubectl, questions: Questions) -> ApiLook:
         kubeadm_config=questions.ask("data-dir-agrees", "", kubectl.kubeadm_config, None),
         api_services=questions.ask("api-services-available", "", kubectl.api_services, ()),
         webhooks=questions.ask("webhooks-answer", "", kubectl.webhooks, ()),
-        deprecated=questions.ask("deprecated-apis", "", kubectl.deprecated_apis, ()),
+        deprecated=tuple(dict.fromkeys(deprecated)),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.node import NodeSettings
+from upgrade_guard.tools.api_server import ApiServer
 from upgrade_guard.tools.apt import Apt
 from upgrade_guard.tools.containers import Containers
 from upgrade_guard.tools.files import Files
@@ -16,7 +17,10 @@ from upgrade_guard.tools.systemctl import Systemctl
 
 @dataclass(frozen=True)
 class NodeTools:
-    """Every tool of one node. `kubectl` uses the node's admin.conf, which only control planes have."""
+    """Every tool of one node. `kubectl` and `endpoint` use the node's admin.conf, which only control planes have.
+
+    Both ask the cluster's endpoint, which may be a balancer: whichever API server answers there.
+    """
 
     name: str
     settings: NodeSettings
@@ -24,6 +28,7 @@ class NodeTools:
     files: Files
     kubeadm: Kubeadm
     kubectl: Kubectl
+    endpoint: ApiServer
     apt: Apt
     systemctl: Systemctl
     containers: Containers
@@ -38,6 +43,7 @@ def bind(name: str, settings: NodeSettings, host: Host) -> NodeTools:
         files=Files(host, work_dir=settings.work_dir),
         kubeadm=Kubeadm(host, settings),
         kubectl=Kubectl(host, settings.admin_kubeconfig),
+        endpoint=ApiServer(host, settings.admin_kubeconfig),
         apt=Apt(host, settings),
         systemctl=Systemctl(host),
         containers=Containers(host),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +25,10 @@ commands = typer.Typer(
 
 Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the lab lives.")]
 FromVersion = Annotated[str, typer.Option("--from", metavar="VERSION", help="The version that the lab starts with.")]
-ControlPlanes = Annotated[int, typer.Option("--control-planes", help="1 or 3.")]
+ControlPlanes = Annotated[int, typer.Option("--control-planes", help="1, 3 or 5; more than one are behind a balancer.")]
+Balancer = Annotated[
+    str, typer.Option("--balancer", metavar="HOW", help="turn: any server answers; address: a virtual address.")
+]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="How many workers.")]
 Fault = Annotated[
     list[str] | None,
@@ -55,10 +59,11 @@ def up(
     fault: Fault = None,
     offsite: OffsiteDirectory = None,
     pace: Pace = 1.5,
+    balancer: Balancer = "turn",
 ) -> None:
     """Build a lab, or complete one; leaves an ordinary configuration at DIR/config.toml."""
     front = Front.of(context)
-    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace)
+    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace, balancer)
     configuration = directory.absolute() / "config.toml"
     answer = {"directory": str(directory.absolute()), "config": str(configuration)}
     front.answer(answer, lambda: f"The lab is up.\nNext: upgrade-guard --config {configuration} run v1.28.0")
@@ -113,6 +118,7 @@ def run(
     fault: Fault = None,
     offsite: OffsiteDirectory = None,
     pace: Pace = 1.5,
+    balancer: Balancer = "turn",
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab as the run left it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve what an operator normally approves.")] = False,
     no_auto_rollback: Annotated[
@@ -124,7 +130,7 @@ def run(
 
     front = Front.of(context)
     wiring.version_of(version)
-    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace)
+    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace, balancer)
     front.config_path = directory.absolute() / "config.toml"
     front.passing = not keep
     try:
@@ -148,15 +154,18 @@ def _up(
     faults: tuple[str, ...],
     offsite: Path | None,
     pace: float,
+    balancer: str,
 ) -> LabCluster:
-    if control_planes not in (1, 3):
-        raise UsageProblem(f"--control-planes {control_planes}: a lab has 1 or 3", hint="upgrade-guard lab up --help")
+    if control_planes not in (1, 3, 5):
+        raise UsageProblem(
+            f"--control-planes {control_planes}: a lab has 1, 3 or 5", hint="upgrade-guard lab up --help"
+        )
     build, known = _builder()
     unknown = [name for name in faults if name not in known]
     if unknown:
         raise UsageProblem(f"--fault {unknown[0]}: there is no such fault", hint="upgrade-guard lab faults")
     front.screen.tell(f"Bringing up a lab in {directory}: {control_planes} control plane(s), {workers} worker(s).")
-    return build(
+    built = build(
         directory.absolute(),
         from_version=from_version,
         control_planes=control_planes,
@@ -164,7 +173,13 @@ def _up(
         faults=faults,
         offsite=offsite,
         pace=pace,
+        balancer=balancer,
     )
+    if built.ssh_directory is not None:
+        # This lab's machines can be lost, so they are reached by an ssh of the lab's own.
+        os.environ["PATH"] = f"{built.ssh_directory}{os.pathsep}{os.environ['PATH']}"
+        front.screen.tell(f"For further commands on this lab: export PATH={built.ssh_directory}:$PATH")
+    return built
 
 
 def _down(directory: Path) -> None:

@@ -33,6 +33,12 @@ Offsite = Annotated[
 TakeOver = Annotated[
     bool, typer.Option("--take-over", help="Take the lock of the cluster over from a run that will not go on.")
 ]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without", metavar="NODE", help="Give up for good a node whose machine does not answer; may be repeated."
+    ),
+]
 _ROLLING = (State.ROLLING_BACK, State.ROLLBACK_FAILED)
 
 
@@ -106,6 +112,7 @@ def rollback(
     confirm_cluster: ConfirmCluster = None,
     no_auto_rollback: NoAutoRollback = False,
     take_over: TakeOver = False,
+    without: Without = None,
 ) -> None:
     """Take the open run's rollback path now."""
     front = Front.of(context)
@@ -118,6 +125,10 @@ def rollback(
                 f"run {opened.id} is a restore, which is itself the way back: there is no other",
                 hint="upgrade-guard resume goes on with it",
             )
+        given_up = tuple(dict.fromkeys(without or ()))
+        if given_up:
+            with wiring.looking(config) as site:
+                wiring.refuse_to_give_up(site, journal, opened.id, given_up)
         if opened.state not in _ROLLING and _may(opened, Event.ROLLBACK_BEGUN):
             with wiring.looking(config) as site:
                 cost = wiring.going_back(site, journal, opened.id)
@@ -132,7 +143,7 @@ def rollback(
                 approval = asking.confirm_cluster(opened.cluster, subject, given=confirm_cluster, hint=hint)
             journal.approve(opened.id, approval)
         reasons = (f"{wiring.operator()} asked for it",)
-        choices = Choices(yes, not no_auto_rollback, take_over)
+        choices = Choices(yes, not no_auto_rollback, take_over, without=given_up)
         ended = wiring.drive(
             front, journal, config, opened, choices, lambda runner: runner.roll_back(opened.id, reasons)
         )

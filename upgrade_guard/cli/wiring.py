@@ -135,6 +135,7 @@ class Choices:
     auto_rollback: bool = True
     take_over: bool = False
     confirm_cluster: str | None = None
+    without: tuple[str, ...] = ()
 
 
 def drive(
@@ -181,7 +182,7 @@ def drive(
     ground = Ground(site, journal, run, operator())
     runner = Runner(
         journal,
-        workflow_of(run, site, journal, approve, confirm),
+        workflow_of(run, site, journal, approve, confirm, given_up(choices.without)),
         progress,
         clock,
         interruption,
@@ -214,13 +215,55 @@ def _tell_monitoring(front: Front, config: Config, journal: Journal) -> None:
         front.screen.tell(trouble, style="yellow")
 
 
-def workflow_of(run: Run, site: Site, journal: Journal, approve: Approve, confirm: ConfirmCluster) -> Workflow:
+def given_up(names: tuple[str, ...]) -> dict[str, ApprovalRecord]:
+    """The approval for each node that the operator gave up by name."""
+    return {
+        name: ApprovalRecord(
+            f"Give {name} up for good: the cluster is rolled back and verified without it",
+            operator(),
+            f"--without {name}",
+            "yes",
+            now(),
+        )
+        for name in names
+    }
+
+
+def refuse_to_give_up(site: Site, journal: Journal, run_id: str, names: tuple[str, ...]) -> None:
+    """Raise UsageProblem for a node that the cluster does not have, Refused for one whose machine answers."""
+    from upgrade_guard.model.cluster import Cluster
+    from upgrade_guard.model.codec import from_json
+    from upgrade_guard.phases.lost_nodes import answers_now
+
+    facts = journal.facts(run_id)
+    nodes = from_json(Cluster, facts.of("inspect/cluster")).nodes if facts.has("inspect/cluster") else ()
+    known = {node.name: node for node in nodes}
+    for name in names:
+        if name not in known:
+            raise UsageProblem(
+                f"the cluster of this run has no node {name}", hint=f"its nodes are: {', '.join(known) or 'not known'}"
+            )
+        if answers_now(site, known[name]):
+            raise Refused(
+                f"the machine of {name} answers, so it goes back with the others and is not given up",
+                hint="upgrade-guard rollback",
+            )
+
+
+def workflow_of(
+    run: Run,
+    site: Site,
+    journal: Journal,
+    approve: Approve,
+    confirm: ConfirmCluster,
+    without: Mapping[str, ApprovalRecord] = MappingProxyType({}),
+) -> Workflow:
     """What a run of this kind is made of; a process that takes a run up knows no more than its record."""
     match run.kind:
         case Kind.UPGRADE:
             from upgrade_guard.phases.workflow import UpgradeWorkflow
 
-            return UpgradeWorkflow(site, target=Version.parse(run.target), approve=approve)
+            return UpgradeWorkflow(site, target=Version.parse(run.target), approve=approve, given_up=without)
         case Kind.BACKUP:
             from upgrade_guard.phases.backup_workflow import BackupWorkflow
 

@@ -22,7 +22,7 @@ from upgrade_guard.engine.record import (
 )
 from upgrade_guard.engine.watcher import OneAtATime, Watcher
 from upgrade_guard.engine.workflow import Workflow
-from upgrade_guard.errors import DecisionNeeded, EvidenceLost
+from upgrade_guard.errors import DecisionNeeded, EvidenceLost, HostUnreachable
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.run import Event, Kind, Move, Run, State
 from upgrade_guard.model.step import Phase
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from upgrade_guard.journal.journal import Journal
 
 _GATED = (State.COPIED, State.PLANNED)
+
+_LOST_HOSTS = 5
+"""How often one process goes on with a way back after a host could not be reached."""
+
+
+class _WalkAgain(Exception):
+    """A way back met a host that cannot be reached; what is ahead is asked for again."""
 
 
 class Runner:
@@ -141,8 +148,11 @@ class Runner:
             for phase in ahead:
                 walk(phase)
                 walked.append(names_of((phase,)))
-            if phases[-1].event is not None:
-                return
+                if phase.decides:
+                    break
+            else:
+                if phases[-1].event is not None:
+                    return
 
     def _ahead(self, run: Run) -> tuple[Phase, ...]:
         """What the workflow gives for this state, held against what the journal already knows of it."""
@@ -153,7 +163,7 @@ class Runner:
         gone = not_in_plan(run, self._journal.steps(run.id), names_of(phases))
         if not gone:
             return phases
-        if self._was_aborting(run, gone):
+        if self._was_aborting(run, gone) or self._were_given_up(run, gone):
             return self._ahead(run)
         raise answers.plan_changed(run, gone)
 
@@ -213,6 +223,13 @@ class Runner:
         self._journal.void(run.id, names, "The run was being closed and is gone on with instead.")
         return True
 
+    def _were_given_up(self, run: Run, gone: tuple[str, ...]) -> bool:
+        """Are these steps on nodes that a person gave up? Then they are no part of the plan any more."""
+        if not set(gone) <= set(self._workflow.given_up_steps(self._journal.facts(run.id))):
+            return False
+        self._journal.void(run.id, gone, "Their node was given up.")
+        return True
+
     def _take_everything_back(self, run: Run, reasons: tuple[str, ...]) -> NoReturn:
         """Roll back and raise RolledBack with the reasons of the failure."""
         run = self._roll_back(run, reasons)
@@ -233,11 +250,31 @@ class Runner:
                 cause = failed.problems[0].problem
                 if isinstance(cause, DecisionNeeded):
                     raise answers.as_it_is(failed.problems, run) from cause
+                if (
+                    any(isinstance(problem.problem, HostUnreachable) for problem in failed.problems)
+                    and again
+                    and again.pop()
+                ):
+                    self._decide_anew(run)
+                    raise _WalkAgain from cause
                 self._move(run, Event.ROLLBACK_STOPPED, answers.reasons_of(failed.problems))
                 raise answers.rollback_failed(run, failed.problems, why) from cause
 
-        self._walk_all(run, walk)
-        return self._journal.run(run.id)
+        # A host that is lost on the way back is left for later, or asked again; not for ever in one process.
+        again = [True] * _LOST_HOSTS
+        self._decide_anew(run)
+        while True:
+            try:
+                self._walk_all(run, walk)
+            except _WalkAgain:
+                continue
+            return self._journal.run(run.id)
+
+    def _decide_anew(self, run: Run) -> None:
+        """Void what was decided on the way back and is not true any more."""
+        outdated = self._workflow.outdated(self._journal.facts(run.id))
+        if outdated:
+            self._journal.void(run.id, outdated, "A machine was lost or came back since.")
 
     def _why_rolled_back(self, run: Run) -> tuple[str, ...]:
         """The reasons with which the rollback first began."""

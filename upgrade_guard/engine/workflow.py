@@ -30,3 +30,12 @@ class Workflow(Protocol):
 
     def control_plane_touched(self, facts: Facts) -> bool:
         """Did a step that changes the control plane ever start, so that only a rollback leads back?"""
+
+    def outdated(self, facts: Facts) -> tuple[str, ...]:
+        """Steps of a way back that decided something which is not true any more; they are decided anew.
+
+        Asked when a way back is taken up again and when it meets a host that cannot be reached. Looks at the world.
+        """
+
+    def given_up_steps(self, facts: Facts) -> tuple[str, ...]:
+        """Steps that were begun and that nobody wants to be finished any more: they are not a part of the plan."""

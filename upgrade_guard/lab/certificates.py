@@ -10,6 +10,7 @@ import datetime as dt
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -104,7 +105,7 @@ def issue(
 ) -> None:
     """Sign a new certificate with a new key and put it in place; `life` may be negative, for one that has expired."""
     pki = kubernetes / "pki"
-    certificate, key = _sign(pki, leaf, node, address, life)
+    certificate, key = _sign(pki, leaf, node, address, life, endpoint=urlsplit(server).hostname or "")
     if leaf.is_kubeconfig:
         user = leaf.common_name
         _write(kubernetes / leaf.file, kubeconfig(pki, user, server, certificate, key), 0o600)
@@ -149,7 +150,10 @@ users:
 """.encode()
 
 
-def _sign(pki: Path, leaf: Leaf, node: str, address: str, life: dt.timedelta) -> tuple[bytes, bytes]:
+def _sign(
+    pki: Path, leaf: Leaf, node: str, address: str, life: dt.timedelta, endpoint: str = ""
+) -> tuple[bytes, bytes]:
+    """`endpoint` is the cluster's, for which the API server's certificate is valid too."""
     issuer = x509.load_pem_x509_certificate((pki / f"{leaf.authority}.crt").read_bytes())
     issuer_key = serialization.load_pem_private_key((pki / f"{leaf.authority}.key").read_bytes(), password=None)
     assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)  # noqa: S101  (made by make_authorities above)
@@ -167,9 +171,10 @@ def _sign(pki: Path, leaf: Leaf, node: str, address: str, life: dt.timedelta) ->
     )
     if leaf.server:
         hosts = [x509.DNSName(node), x509.DNSName("localhost")]
-        if leaf.name == "apiserver":
-            hosts += [x509.DNSName("kubernetes"), x509.DNSName("kubernetes.default.svc.cluster.local")]
         addresses = {address, "127.0.0.1", "::1"}
+        if leaf.name == "apiserver":
+            addresses |= {endpoint} - {""}
+            hosts += [x509.DNSName("kubernetes"), x509.DNSName("kubernetes.default.svc.cluster.local")]
         builder = builder.add_extension(
             x509.SubjectAlternativeName(
                 [*hosts, *(x509.IPAddress(ipaddress.ip_address(one)) for one in sorted(addresses))]

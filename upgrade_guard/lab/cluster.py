@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.errors import StepFailed, UsageProblem
-from upgrade_guard.lab import fault_switch, kubelet, launchers, packages, processes, releases, seed
+from upgrade_guard.lab import bastion, fault_switch, kubelet, launchers, packages, processes, releases, seed
 from upgrade_guard.lab.configuration import write_configuration
-from upgrade_guard.lab.layout import LabSettings, Layout, NotALab, load_settings, save_settings
+from upgrade_guard.lab.layout import BALANCERS, TURN, LabSettings, Layout, NotALab, load_settings, save_settings
 from upgrade_guard.lab.nodes import make_node
 from upgrade_guard.lab.objects import is_ready
 from upgrade_guard.lab.offsite import choose_offsite
 from upgrade_guard.lab.records import locked, read_record, write_record
-from upgrade_guard.lab.settling import choose_addresses, find_etcd, python_paths
+from upgrade_guard.lab.settling import choose_addresses, endpoint_beside, find_etcd, python_paths
 from upgrade_guard.lab.simulation import Simulation, opened
 
 # A new etcd of one member answers within half a second; three on a busy machine take longer.
@@ -47,6 +47,11 @@ class LabCluster:
         """The directory of the off-site target."""
         return Path(self.settings.offsite)
 
+    @property
+    def ssh_directory(self) -> Path | None:
+        """What PATH has to begin with for a run of the product; None where the nodes are local."""
+        return self.layout.ssh.parent if self.settings.over_ssh else None
+
     def path(self, name: str) -> str:
         """The PATH of a node's commands."""
         return f"{self.layout.programs(name)}:/usr/local/bin:/usr/bin:/bin"
@@ -63,15 +68,22 @@ def up(
     pace: float = 1.5,
     patience: float = 20.0,
     grace: float = 3.0,
+    balancer: str = TURN,
+    over_ssh: bool = False,
 ) -> LabCluster:
-    """Make a lab, or complete one that was cut short, or start again what it runs. `pace`, `patience` and `grace` are
-    explained in LabSettings. Raises UsageProblem for what cannot be had and for a directory that holds something else.
+    """Make a lab, or complete one that was cut short, or start again what it runs. `pace`, `patience`, `grace`,
+    `balancer` and `over_ssh` are explained in LabSettings; a fault that takes a machine away asks for `over_ssh`.
+    Raises UsageProblem for what cannot be had and for a directory that holds something else.
     """
     directory = directory.expanduser().resolve()
-    _check(from_version, control_planes, workers)
+    _check(from_version, control_planes, workers, balancer)
+    over_ssh = over_ssh or fault_switch.MACHINE_LOST in faults
     for name in faults:
-        fault_switch.named(name)
-    settings = _settings(directory, from_version, control_planes, workers, offsite, (pace, patience, grace))
+        fault_switch.check(fault_switch.named(name), control_planes, over_ssh=over_ssh)
+    times = (pace, patience, grace)
+    settings = _settings(
+        directory, from_version, control_planes, workers, offsite, times, balancer=balancer, over_ssh=over_ssh
+    )
     layout = Layout(directory)
     with locked(layout.lock):
         if not layout.complete_file.exists():
@@ -119,7 +131,7 @@ def down(directory: Path) -> None:
         lab.directory.rmdir()
 
 
-def _check(from_version: str, control_planes: int, workers: int) -> None:
+def _check(from_version: str, control_planes: int, workers: int, balancer: str) -> None:
     try:
         _, minor, _ = releases.numbers(from_version)
     except ValueError as error:
@@ -129,10 +141,14 @@ def _check(from_version: str, control_planes: int, workers: int) -> None:
             f"the lab cannot begin with {from_version}",
             hint=f"choose a version from v1.{releases.OLDEST}.0 to v1.{releases.NEWEST - 1}.16",
         )
-    if control_planes not in (1, 3):
-        raise UsageProblem(f"a lab has one or three control planes, not {control_planes}", hint="--control-planes 1")
+    if control_planes not in (1, 3, 5):
+        raise UsageProblem(
+            f"a lab has one, three or five control planes, not {control_planes}", hint="--control-planes 1"
+        )
     if not 0 <= workers <= 9:
         raise UsageProblem(f"a lab has none to nine workers, not {workers}", hint="--workers 1")
+    if balancer not in BALANCERS:
+        raise UsageProblem(f"there is no balancer {balancer!r}", hint=f"choose one of: {', '.join(BALANCERS)}")
 
 
 def _settings(
@@ -142,6 +158,9 @@ def _settings(
     workers: int,
     offsite: Path | None,
     times: tuple[float, float, float],
+    *,
+    balancer: str,
+    over_ssh: bool,
 ) -> LabSettings:
     try:
         settings = load_settings(directory)
@@ -156,6 +175,11 @@ def _settings(
         if asked != found:
             raise UsageProblem(
                 f"{directory} already holds another lab: {found[0]}, {found[1]} control planes, {found[2]} workers",
+                hint=f"take it down first: upgrade-guard lab down --dir {directory}",
+            )
+        if planes > 1 and balancer != settings.balancer:
+            raise UsageProblem(
+                f"{directory} already holds a lab whose balancer is {settings.balancer!r}",
                 hint=f"take it down first: upgrade-guard lab down --dir {directory}",
             )
         return settings
@@ -179,6 +203,9 @@ def _settings(
         offsite_is_ours=ours,
         etcd_binaries=str(binaries),
         python_paths=python_paths(),
+        endpoint=endpoint_beside(addresses) if planes > 1 else "",
+        balancer=balancer,
+        over_ssh=over_ssh,
     )
     save_settings(settings)
     return settings
@@ -200,6 +227,8 @@ def _build(settings: LabSettings) -> None:
             record.package_lists, _ = packages.read_lists(settings, name)
             record.images = seed.images(settings)
             write_record(layout, record)
+    if settings.over_ssh:
+        bastion.put_ssh(settings)
     write_configuration(settings)
 
 

@@ -12,7 +12,7 @@ state_dir = {state}
 
 [cluster]
 name = "lab"
-control_plane = "local"
+control_plane = {entrance}
 node = {first}
 
 [vault]
@@ -31,7 +31,7 @@ apply_timeout = "45s"
 """
 NODE = """
 [nodes.{name}]
-address = "local"
+address = {address}
 kubernetes_dir = {kubernetes}
 kubelet_dir = {kubelet}
 work_dir = {work}
@@ -48,6 +48,7 @@ def write_configuration(settings: LabSettings) -> None:
         return
     text = HEAD.format(
         state=_quoted(layout.directory / "state"),
+        entrance=_quoted(_address(settings, settings.control_planes[0])),
         first=_quoted(settings.control_planes[0]),
         vault=_quoted(layout.directory / "vault"),
         url=_quoted(f"file://{settings.offsite}"),
@@ -56,6 +57,7 @@ def write_configuration(settings: LabSettings) -> None:
     for name in settings.names:
         text += NODE.format(
             name=name,
+            address=_quoted(_address(settings, name)),
             kubernetes=_quoted(layout.kubernetes(name)),
             kubelet=_quoted(layout.kubelet(name)),
             work=_quoted(layout.work(name)),
@@ -66,6 +68,10 @@ def write_configuration(settings: LabSettings) -> None:
     beside = layout.config.with_name(".config.toml.new")
     beside.write_text(text)
     beside.replace(layout.config)
+
+
+def _address(settings: LabSettings, name: str) -> str:
+    return f"root@{name}" if settings.over_ssh else "local"
 
 
 def _quoted(value: object) -> str:

@@ -9,16 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from upgrade_guard.errors import StepFailed, UsageProblem
-from upgrade_guard.lab import certificates, faults, kubeadm_files, launchers, processes
+from upgrade_guard.lab import certificates, faults, kubeadm_files, launchers, power, processes
 from upgrade_guard.lab.controllers import judge_budget
 from upgrade_guard.lab.faults import Fault, named
 from upgrade_guard.lab.gateway import EtcdAway, EtcdRefused
 from upgrade_guard.lab.layout import Layout, NotALab, load_settings, write_json
 from upgrade_guard.lab.simulation import Simulation, opened
 
-__all__ = ["Fault", "named", "stop_watchers", "switch_off", "switch_on"]
+__all__ = ["MACHINE_LOST", "Fault", "check", "named", "stop_watchers", "switch_off", "switch_on"]
 
 EXPIRED = dt.timedelta(days=-1)
+MACHINE_LOST = "machine-lost"
 
 
 def switch_on(directory: Path, name: str) -> None:
@@ -31,12 +32,28 @@ def switch_off(directory: Path, name: str) -> None:
     _change(directory, named(name), on=False)
 
 
+def check(fault: Fault, control_planes: int, *, over_ssh: bool) -> None:
+    """Can such a lab have this fault? Raises UsageProblem."""
+    if fault.name != MACHINE_LOST:
+        return
+    new = f"--control-planes 3 --fault {MACHINE_LOST}"
+    if control_planes < 3:
+        raise UsageProblem(f"{fault.name} needs three control planes, not {control_planes}", hint=new)
+    if not over_ssh:
+        raise UsageProblem(
+            f"{fault.name} needs a lab whose nodes are reached over ssh: a local one is never out of reach",
+            hint=f"make a new lab with {new}",
+        )
+
+
 def _change(directory: Path, fault: Fault, *, on: bool) -> None:
     directory = directory.expanduser().resolve()
     try:
-        load_settings(directory)
+        settings = load_settings(directory)
     except NotALab as problem:
         raise UsageProblem(str(problem), hint=f"make one: upgrade-guard lab up --dir {directory}") from problem
+    if on:
+        check(fault, len(settings.control_planes), over_ssh=settings.over_ssh)
     with opened(directory) as lab:
         (faults.arm if on else faults.disarm)(directory, fault.name)
         change = AT_ONCE.get(fault.name)
@@ -64,7 +81,7 @@ def _expire(lab: Simulation, *, on: bool) -> None:
         lab.layout.kubernetes(first),
         node=first,
         address=lab.settings.addresses[first],
-        server=kubeadm_files.server_url(lab.settings, first),
+        server=kubeadm_files.server_url(lab.settings, first, "apiserver"),
         life=EXPIRED if on else certificates.LEAF_LIFE,
     )
 
@@ -78,6 +95,12 @@ def _block_drains(lab: Simulation, *, on: bool) -> None:
         budget["metadata"]["generation"] += 1
         judge_budget(budget, lab.world)
         lab.settle()
+
+
+def _bring_back(lab: Simulation, *, on: bool) -> None:
+    """Switched on it waits for its moment; switched off, the machine has power again."""
+    if not on:
+        power.boot(lab, lab.settings.control_planes[-1])
 
 
 def _watch_offsite(lab: Simulation, *, on: bool) -> None:
@@ -112,5 +135,6 @@ AT_ONCE: dict[str, Callable[..., None]] = {
     "certificate-expired": _expire,
     "drain-blocked": _block_drains,
     "etcd-alarm": _alarm,
+    MACHINE_LOST: _bring_back,
     "offsite-copy-differs": _watch_offsite,
 }

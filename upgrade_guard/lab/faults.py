@@ -111,6 +111,13 @@ FAULTS: tuple[Fault, ...] = (
         once=False,
     ),
     Fault(
+        "machine-lost",
+        "The machine of the last control plane dies when `kubeadm upgrade node` begins on the second one; it needs at "
+        "least three control planes.",
+        "The run stops and says which machine cannot be reached: exit 4, state planned; once the fault is switched "
+        "off, the machine is back and `resume` completes.",
+    ),
+    Fault(
         "drain-blocked",
         "A PodDisruptionBudget allows no eviction of the shop's pods, for ever.",
         "The drain runs into its time limit, the worker takes pods again: exit 6, state control-plane-upgraded.",

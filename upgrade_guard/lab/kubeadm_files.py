@@ -17,6 +17,8 @@ from upgrade_guard.lab.simulation import opened
 SOCKET = "unix:///run/containerd/containerd.sock"
 # Target minors from which kubeadm writes kubelet's socket into a file of its own, and drops the sandbox image's flag.
 INSTANCE_CONFIG, NO_INFRA_IMAGE = 34, 35
+# The kubeconfigs that name the node's own API server also behind a balancer (kubeadm: phases/kubeconfig).
+LOCAL = ("controller-manager.conf", "scheduler.conf")
 
 
 def renew(place: Place, settings: LabSettings, names: Sequence[str], *, quiet: bool = False) -> None:
@@ -36,12 +38,14 @@ def renew(place: Place, settings: LabSettings, names: Sequence[str], *, quiet: b
             Layout.of(settings).kubernetes(place.node),
             node=place.node,
             address=settings.addresses[place.node],
-            server=server_url(settings, place.node),
+            server=server_url(settings, place.node, leaf.file),
         )
 
 
-def server_url(settings: LabSettings, name: str) -> str:
-    """What a node's kubeconfigs point at: its own API server, or the first one's, as behind a load balancer."""
+def server_url(settings: LabSettings, name: str, file: str) -> str:
+    """What a kubeconfig of a node points at: the cluster's endpoint, where there is one and the file is not LOCAL."""
+    if settings.endpoint and file not in LOCAL:
+        return f"https://{settings.endpoint}:{settings.ports.api_server}"
     plane = name if settings.is_control_plane(name) else settings.control_planes[0]
     return f"https://{settings.addresses[plane]}:{settings.ports.api_server}"
 

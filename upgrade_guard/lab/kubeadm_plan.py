@@ -91,8 +91,9 @@ def _table(rows: list[tuple[str, str, str, str]], *, with_nodes: bool) -> None:
 def reached(lab: Simulation) -> World:
     """The API's objects. Raises Failure as kubeadm does when no API server answers."""
     if lab.world is None:
-        node = lab.settings.control_planes[0]
-        server = f"{lab.settings.addresses[node]}:{lab.settings.ports.api_server}"
+        settings = lab.settings
+        address = settings.endpoint or settings.addresses[settings.control_planes[0]]
+        server = f"{address}:{settings.ports.api_server}"
         raise Failure(
             "[upgrade/config] FATAL: failed to get config map: Get "
             f'"https://{server}/api/v1/namespaces/kube-system/configmaps/kubeadm-config?timeout=10s": '

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from upgrade_guard.lab import faults, kubeadm_files, kubeadm_plan, manifests, objects, releases
+from upgrade_guard.lab import faults, kubeadm_files, kubeadm_plan, manifests, objects, power, releases
 from upgrade_guard.lab.layout import LabSettings, Layout, load_settings
 from upgrade_guard.lab.programs.entry import Failure, Place, complain, say
 from upgrade_guard.lab.simulation import opened
@@ -107,6 +107,9 @@ def node(place: Place, own: str, ignored: frozenset[str]) -> int:
     upgrade = Upgrade(place, settings, target, first=False)
     with opened(place.directory, node=place.node) as lab:
         kubeadm_plan.healthy(kubeadm_plan.reached(lab), ignored)
+        # After kubeadm's own look, which is the last that it takes at other nodes.
+        if place.node in settings.control_planes[1:2] and faults.fires(place.directory, "machine-lost"):
+            power.cut(lab, settings.control_planes[-1])
     _pull(upgrade)
     say(f'[upgrade/control-plane] Upgrading your Static Pod-hosted control plane instance to version "{target}"...')
     _static_pods(upgrade)

@@ -63,12 +63,17 @@ def wrap_extracted(settings: LabSettings, fault: str) -> None:
 
 def _launcher(settings: LabSettings, name: str, program: str) -> str:
     """A shell script and not a `#!` line of Python: such a line may be neither long nor contain a space."""
+    words = (sys.executable, "-I", "-S", "-c", code(settings, name, program))
+    return f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+
+
+def code(settings: LabSettings, name: str, program: str) -> str:
+    """What Python is given: the word of the command line by which a node's running program is known."""
     package = str(Path(__file__).resolve().parents[2])
-    code = (
+    return (
         f"import sys; sys.path.insert(0, {package!r}); "
         f"from upgrade_guard.lab.programs.entry import run; run({program!r}, {name!r}, {settings.directory!r})"
     )
-    return f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$@"\n'
 
 
 def _write(path: Path, text: str) -> None:

@@ -14,6 +14,10 @@ from typing import Any
 
 KIND = "upgrade-guard-lab"
 
+# How an endpoint answers: with the next API server at each request, or with the one that has the address now.
+TURN, VIRTUAL_ADDRESS = "turn", "address"
+BALANCERS = (TURN, VIRTUAL_ADDRESS)
+
 
 class NotALab(Exception):
     """The directory holds no lab, or one that this version does not know."""
@@ -33,6 +37,8 @@ class Ports:
 class LabSettings:
     """What `up` decided. `pace` is about how long an apply takes, `patience` how long kubeadm waits for a component
     (five minutes in reality), `grace` after how long a silent kubelet's node counts as not ready; all in seconds.
+    `endpoint` is the address before several control planes ("": there is none), and `balancer` how it answers.
+    `over_ssh`: the configuration reaches the nodes over the lab's own `ssh`, so that a machine can be lost.
     """
 
     directory: str
@@ -48,6 +54,9 @@ class LabSettings:
     offsite_is_ours: bool
     etcd_binaries: str
     python_paths: tuple[str, ...]
+    endpoint: str = ""
+    balancer: str = TURN
+    over_ssh: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,6 +103,20 @@ class Layout:
     def faults(self) -> Path:
         """Which faults are on, and how often each fired."""
         return self.lab / "faults.json"
+
+    @property
+    def balancer_file(self) -> Path:
+        """Which API server the cluster's endpoint answered with last."""
+        return self.lab / "balancer"
+
+    @property
+    def ssh(self) -> Path:
+        """The way to the machines of a lab whose nodes are reached over ssh; alone in a directory for PATH."""
+        return self.lab / "bin" / "ssh"
+
+    def off_mark(self, name: str) -> Path:
+        """There while the node's machine is without power."""
+        return self.lab / "off" / name
 
     @property
     def authorities(self) -> Path:

@@ -38,7 +38,7 @@ def make_node(settings: LabSettings, name: str) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificates.make_authorities(layout.authorities)
     certificates.make_client(layout.authorities)
-    address, server = settings.addresses[name], kubeadm_files.server_url(settings, name)
+    address = settings.addresses[name]
     if not (kubernetes / "kubelet.conf").exists():
         if settings.is_control_plane(name):
             for file in certificates.SHARED:
@@ -46,11 +46,13 @@ def make_node(settings: LabSettings, name: str) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
             for leaf in certificates.LEAVES:
+                server = kubeadm_files.server_url(settings, name, leaf.file)
                 certificates.issue(leaf, kubernetes, node=name, address=address, server=server)
         else:
             # A worker has the authority's certificate and nothing else of the PKI.
             layout.pki(name).mkdir(parents=True, exist_ok=True)
             shutil.copy2(layout.authorities / "ca.crt", layout.pki(name) / "ca.crt")
+        server = kubeadm_files.server_url(settings, name, "kubelet.conf")
         certificates.issue_kubelet(kubernetes, layout.authorities, node=name, address=address, server=server)
     (kubernetes / "manifests").mkdir(mode=0o700, exist_ok=True)
     if settings.is_control_plane(name):

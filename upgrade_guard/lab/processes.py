@@ -48,8 +48,8 @@ def _inherited() -> list[int]:
     return found
 
 
-def running_with(word: str) -> list[tuple[int, int]]:
-    """Processes with that word in their command line: pid and start time."""
+def running_with(*wanted: str) -> list[tuple[int, int]]:
+    """Processes with these words in their command line: pid and start time."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -57,7 +57,7 @@ def running_with(word: str) -> list[tuple[int, int]]:
         except OSError:
             continue
         pid = int(path.parent.name)
-        if word.encode() in words and pid != os.getpid() and begun(pid):
+        if all(os.fsencode(word) in words for word in wanted) and pid != os.getpid() and begun(pid):
             found.append((pid, begun(pid)))
     return found
 

@@ -132,8 +132,8 @@ def cluster_configuration(settings: LabSettings, version: str) -> str:
     else:
         arguments = "".join(f'      {name}: "{value}"\n' for name, value in extra)
     endpoint = ""
-    if len(settings.control_planes) > 1:
-        endpoint = f"controlPlaneEndpoint: {settings.addresses[first]}:{settings.ports.api_server}\n"
+    if settings.endpoint:
+        endpoint = f"controlPlaneEndpoint: {settings.endpoint}:{settings.ports.api_server}\n"
     return (
         "apiServer: {}\n"
         f"apiVersion: kubeadm.k8s.io/{'v1beta4' if lists else 'v1beta3'}\n"

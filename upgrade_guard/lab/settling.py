@@ -12,7 +12,7 @@ from pathlib import Path
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.lab.layout import Ports
 
-FIRST_CONTROL_PLANE, FIRST_WORKER = 11, 21
+FIRST_CONTROL_PLANE, FIRST_WORKER, ENDPOINT = 11, 21, 10
 ATTEMPTS = 200
 
 
@@ -56,6 +56,12 @@ def choose_addresses(directory: Path, names: Sequence[str]) -> tuple[Mapping[str
         f"ports {ports.etcd_client} to {ports.etcd_metrics} and {ports.api_server} are taken on every loopback address",
         hint="see who listens there: ss --listening --tcp --numeric --processes",
     )
+
+
+def endpoint_beside(addresses: Mapping[str, str]) -> str:
+    """The address of what stands before the control planes, in the network of these nodes; nothing listens there."""
+    network = next(iter(addresses.values())).rpartition(".")[0]
+    return f"{network}.{ENDPOINT}"
 
 
 def _is_free(address: str, port: int) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upgrade_guard.lab import containers, controllers, faults, kubelet, proxy
+from upgrade_guard.lab import balancer, containers, controllers, faults, kubelet, proxy
 from upgrade_guard.lab.gateway import Credentials, EtcdAway, EtcdRefused, Gateway
 from upgrade_guard.lab.layout import LabSettings, Layout, load_settings
 from upgrade_guard.lab.records import Container, NodeRecord, locked, read_record, write_record
@@ -33,6 +33,8 @@ class Simulation:
         self.records: dict[str, NodeRecord] = {name: read_record(self.layout, name) for name in settings.names}
         self.world: World | None = None
         self.answering: tuple[str, ...] = ()
+        # The control plane whose API server a program's request went to.
+        self.asked = ""
         self._gateways: dict[str, Gateway] = {}
         self._context: ssl.SSLContext | None = None
 
@@ -93,6 +95,7 @@ class Simulation:
                 continue
             answering.append(name)
         self.answering = tuple(answering)
+        balancer.move_address(self)
 
     def api_server(self, name: str) -> Container | None:
         """The running API server container of a node, or None."""

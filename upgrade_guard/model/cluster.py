@@ -12,6 +12,7 @@ from upgrade_guard.model.etcd import EtcdManifest
 class Node:
     """One node. `role` is "control-plane" or "worker"; `packages` are installed versions; `holds` the held names.
 
+    `api_server` is the URL of a control plane's own API server, past any balancer.
     `package_source` is the text of the file that names the Kubernetes package repository; None where there is none.
     """
 
@@ -26,6 +27,7 @@ class Node:
     unschedulable: bool = False
     etcd: EtcdManifest | None = None
     manifests: Mapping[str, str] = field(default_factory=dict)  # component -> image
+    api_server: str = ""
 
     @property
     def is_control_plane(self) -> bool:

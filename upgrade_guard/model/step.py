@@ -79,7 +79,8 @@ class Phase:
 
     `at_once` lanes run at the same time. `amends` says what a failure of one lane means: None, the run has failed (and
     rolls back once something has changed); otherwise the steps it returns for that lane put it back (there may be
-    none), and the run then stops for a person's decision.
+    none), and the run then stops for a person's decision. `decides`: what comes behind it depends on what it finds, so
+    the workflow is asked again once it was walked.
     """
 
     name: str
@@ -88,3 +89,4 @@ class Phase:
     event: Event | None = None
     at_once: int = 1
     amends: Callable[[str], tuple[Step, ...]] | None = None
+    decides: bool = False

@@ -15,6 +15,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.phases.looking import until
 from upgrade_guard.phases.node_work import answering_api
 from upgrade_guard.phases.site import Site
+from upgrade_guard.tools.api_server import ApiServer
 from upgrade_guard.tools.static_pod import command_flags
 
 NAMESPACE = "kube-system"
@@ -79,9 +80,11 @@ def working(site: Site, cluster: Cluster) -> Seen:
     for node in cluster.nodes:
         try:
             tools = site.on(node)
-            tools.kubectl.version_of_server_at(
-                f"https://{address}:443", f"{tools.settings.kubernetes_dir}/kubelet.conf"
-            )
+            # With the kubelet's credentials, which every node has: without any kubectl asks for a user name. The
+            # certificate is valid for `kubernetes`, whatever the address.
+            kubeconfig = f"{tools.settings.kubernetes_dir}/kubelet.conf"
+            url = f"https://{address}:443"
+            ApiServer(tools.host, kubeconfig, url, tls_server_name="kubernetes", request_timeout=5).version()
         except GuardError as problem:
             return NotDone(f"{node.name} does not reach the canary service: {problem.message}")
     return Done({"nodes": [node.name for node in cluster.nodes], "service": address})

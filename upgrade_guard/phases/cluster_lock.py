@@ -21,6 +21,9 @@ from upgrade_guard.tools.lock_file import LockFile
 NAME = "lock.json"
 """In the work directory of a node, which therefore has to be the same for everyone who upgrades the cluster."""
 
+SILENCE = 60.0
+"""Seconds for which a control plane that cannot be reached is not asked again before a step."""
+
 TakeOver = Callable[[LockOwner], None]
 """Records that this owner's lock is taken over, before it is: a person wanted it."""
 
@@ -39,6 +42,7 @@ class ClusterLock:
         self._over = over
         self._taken_over: set[str] = set()
         self._files: dict[tuple[str, ...], tuple[LockFile, ...]] = {}
+        self._silent_until: dict[str, float] = {}
         self._looking = threading.Lock()
 
     def take(self, cluster: Cluster | None, take_over: TakeOver | None = None) -> None:
@@ -64,10 +68,13 @@ class ClusterLock:
     def still_held(self, cluster: Cluster | None) -> None:
         """See that nobody has taken it over, and make it where it is missing. Raises LockHeld.
 
-        A control plane that cannot answer stops nothing here: the step that needs it will say so.
+        A control plane that cannot answer stops nothing here: the step that needs it will say so. One that cannot be
+        reached is left alone for a minute, because asking it takes as long as a connection that fails.
         """
         with self._looking:  # two lanes must not make it at once
             for file in self._on(cluster):
+                if self._site.clock.monotonic() < self._silent_until.get(file.where, 0.0):
+                    continue
                 try:
                     owner = file.owner()
                     if owner is None:
@@ -75,6 +82,9 @@ class ClusterLock:
                         continue
                 except LockHeld:
                     raise
+                except HostUnreachable:
+                    self._silent_until[file.where] = self._site.clock.monotonic() + SILENCE
+                    continue
                 except GuardError:
                     continue
                 if self._is_foreign(owner):

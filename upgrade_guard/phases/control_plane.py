@@ -17,14 +17,14 @@ def control_plane(site: Site, cluster: Cluster, target: Version) -> Phase:
     for number, node in enumerate(cluster.control_planes):
         prefix = f"control-plane/{node.name}"
         if number == 0:
-            steps.append(kubeadm_work.apply(site, node, target, f"{prefix}/apply"))
+            steps.append(kubeadm_work.apply(site, cluster, node, target, f"{prefix}/apply"))
         else:
             steps += [
                 packages.point_source(site, node, f"{prefix}/package-source", old, target),
                 packages.install(site, node, f"{prefix}/kubeadm", target, ("kubeadm",)),
-                kubeadm_work.upgrade_control_plane_node(site, node, target, f"{prefix}/upgrade-node"),
+                kubeadm_work.upgrade_control_plane_node(site, cluster, node, target, f"{prefix}/upgrade-node"),
             ]
-        steps.append(node_work.settled(site, node, target, f"{prefix}/settled"))
+        steps.append(node_work.settled(site, cluster, node, target, f"{prefix}/settled"))
         *renewal, uncordon = node_work.renew_kubelet(site, cluster, node, target, prefix, lane="")
-        steps += [*renewal, node_work.settled(site, node, target, f"{prefix}/settled-again"), uncordon]
+        steps += [*renewal, node_work.settled(site, cluster, node, target, f"{prefix}/settled-again"), uncordon]
     return Phase("control-plane", "Control plane", tuple(steps), event=Event.CONTROL_PLANE_CHANGED)

@@ -1,4 +1,6 @@
-"""Looks at a node's new containers while they are waited for, and ends the wait when one plainly crash-loops.
+"""Looks, while kubeadm works on a control plane, for what it would wait for in vain, and ends that wait.
+
+That is a new container which plainly crash-loops, and the machine of another control plane that is lost.
 
 kubeadm gives each component five minutes and gave up after six minutes and 17 seconds (measured); the operator's API is
 away all that time, and nothing that is waited for will come. With a new scheduler that crash-loops kubeadm even ends
@@ -12,29 +14,45 @@ import threading
 from collections.abc import Callable
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.cluster import Node
+from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.phases.looking import NothingWillCome
-from upgrade_guard.phases.site import NodeTools
+from upgrade_guard.phases.lost_nodes import answers_now, lost_machines, silent
+from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.tools.containers import Container
 
 PERIOD = 2.0
 """Seconds between two looks: kubelet restarts a crashed container at once, then after 10, 20, 40 seconds."""
 
+OTHERS = 5
+"""Every so many looks the other control planes are asked too."""
+
 CRASHES = 2
 """Restarts after which something new plainly crash-loops: one may be bad luck while etcd is replaced."""
 
 
-def watched(tools: NodeTools, node: Node, work: Callable[[], object]) -> None:
-    """Do `work`, which waits for kubeadm on `node`. Raises NothingWillCome with the last words of what crash-loops."""
+def watched(site: Site, cluster: Cluster, node: Node, work: Callable[[], object]) -> None:
+    """Do `work`, which waits for kubeadm on `node`.
+
+    Raises NothingWillCome with the last words of what crash-loops, and HostUnreachable that names the other control
+    planes that are lost: kubeadm waits for every member of etcd (cmd/kubeadm/app/util/etcd), for a quarter of an hour.
+    """
+    tools = site.on(node)
+    others = tuple(plane for plane in cluster.control_planes if plane.name != node.name)
     crashed: list[Container] = []
+    lost: dict[str, str] = {}
     ended = threading.Event()
 
     def watch() -> None:
+        looks = 0
         while not ended.wait(PERIOD):
+            looks += 1
             try:
                 looping = crash_looping(tools, node)
                 if looping:
                     crashed.append(looping)
+                elif looks % OTHERS == 0:
+                    lost.update(lost_now(site, others))
+                if crashed or lost:
                     tools.kubeadm.stop_upgrade()
                     return
             except GuardError:
@@ -45,14 +63,21 @@ def watched(tools: NodeTools, node: Node, work: Callable[[], object]) -> None:
     try:
         work()
     except GuardError as problem:
-        if not crashed:
-            raise
-        raise _crash_loop(tools, node, crashed[0]) from problem
+        if crashed:
+            raise _crash_loop(tools, node, crashed[0]) from problem
+        if lost:
+            raise lost_machines(lost) from problem
+        raise
     finally:
         ended.set()
         watcher.join()
     if crashed:
         raise _crash_loop(tools, node, crashed[0])
+
+
+def lost_now(site: Site, others: tuple[Node, ...]) -> dict[str, str]:
+    """Which of the others are lost; one that answers at once costs one command."""
+    return silent(site, [other for other in others if not answers_now(site, other)])
 
 
 def refuse_crash_loop(tools: NodeTools, node: Node) -> None:

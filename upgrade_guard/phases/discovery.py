@@ -12,8 +12,8 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.etcd import MemberStatus
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.site import Site
+from upgrade_guard.tools.api_server import own_url
 from upgrade_guard.tools.etcdctl import Etcdctl
-from upgrade_guard.tools.kubectl import Kubectl
 from upgrade_guard.tools.kubectl_nodes import NodeRow
 from upgrade_guard.tools.static_pod import image_of
 
@@ -28,15 +28,17 @@ def read_nodes(site: Site) -> tuple[Node, ...]:
     rows = site.first_control_plane().kubectl.nodes()
     nodes: list[Node] = []
     unreachable: list[HostUnreachable] = []
+    lost: list[str] = []
     for row in rows:
         node = _from_row(row)
         try:
             nodes.append(_with_its_own_words(site.on(node), node))
         except HostUnreachable as problem:
             unreachable.append(problem)
+            lost.append(row.name)
     if unreachable:
         raise HostUnreachable(
-            f"{len(unreachable)} of {len(rows)} nodes cannot be reached",
+            f"{len(lost)} of {len(rows)} nodes cannot be reached: {', '.join(lost)}",
             hint=unreachable[0].hint,
             reasons=tuple(problem.message for problem in unreachable),
         )
@@ -44,14 +46,17 @@ def read_nodes(site: Site) -> tuple[Node, ...]:
 
 
 def read_control_planes(site: Site) -> tuple[Node, ...]:
-    """The control planes with their etcd manifests and no more: enough to find etcd's image."""
+    """The control planes with their etcd manifests and API servers, and no more: enough to find and to ask them."""
     found = []
     for row in site.first_control_plane().kubectl.nodes():
         node = _from_row(row)
         if node.is_control_plane:
             tools = site.on(node)
-            text = read_if_there(tools.files, f"{tools.settings.manifests_dir}/etcd.yaml")
-            found.append(replace(node, etcd=read_etcd_manifest(text)[0]))
+            manifests = tools.settings.manifests_dir
+            etcd = read_if_there(tools.files, f"{manifests}/etcd.yaml")
+            api_server = read_if_there(tools.files, f"{manifests}/kube-apiserver.yaml") or ""
+            url = own_url(api_server, node.internal_ip)
+            found.append(replace(node, etcd=read_etcd_manifest(etcd)[0], api_server=url))
     return tuple(found)
 
 
@@ -66,7 +71,7 @@ def read_cluster(site: Site) -> Cluster:
     status = _leader_status(site, nodes)
     return Cluster(
         name=site.config.cluster.name or kubectl.kubeadm_config().cluster_name,
-        version=_version(nodes, kubectl),
+        version=_version(site, nodes),
         nodes=nodes,
         etcd_cluster_id=str(status.cluster_id) if status else "",
         etcd_version=status.version if status else "",
@@ -137,7 +142,8 @@ def _with_its_own_words(tools: NodeTools, node: Node) -> Node:
     manifests = tools.settings.manifests_dir
     texts = {component: read_if_there(tools.files, f"{manifests}/{component}.yaml") for component in COMPONENTS}
     images = {component: _image(tools, component, text) for component, text in texts.items() if text is not None}
-    return replace(seen, etcd=read_etcd_manifest(texts["etcd"])[0], manifests=images)
+    url = own_url(texts["kube-apiserver"] or "", node.internal_ip)
+    return replace(seen, etcd=read_etcd_manifest(texts["etcd"])[0], manifests=images, api_server=url)
 
 
 def _image(tools: NodeTools, component: str, text: str) -> str:
@@ -152,8 +158,8 @@ def _image(tools: NodeTools, component: str, text: str) -> str:
         ) from None
 
 
-def _version(nodes: tuple[Node, ...], kubectl: Kubectl) -> str:
-    """The oldest API server by image tag, as kubeadm itself reads it; what the API says where tags are no releases."""
+def _version(site: Site, nodes: tuple[Node, ...]) -> str:
+    """The oldest API server by image tag, as kubeadm itself reads it; what they say where tags are no releases."""
     found = []
     for node in nodes:
         image = node.manifests.get("kube-apiserver", "")
@@ -161,7 +167,14 @@ def _version(nodes: tuple[Node, ...], kubectl: Kubectl) -> str:
             found.append(Version.parse(image.partition("@")[0].rpartition(":")[2]))
         except ValueError:
             continue
-    return str(min(found)) if found else str(kubectl.server_version())
+    return str(min(found) if found else oldest_served(site, tuple(node for node in nodes if node.is_control_plane)))
+
+
+def oldest_served(site: Site, planes: tuple[Node, ...]) -> Version:
+    """The oldest version that one of these control planes serves itself: in a half-done upgrade they differ."""
+    if not planes:
+        return site.first_control_plane().endpoint.version()
+    return min(site.api_server(node).version() for node in planes)
 
 
 def require_control_plane(cluster: Cluster) -> None:

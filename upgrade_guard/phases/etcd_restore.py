@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from upgrade_guard.errors import CommandFailed, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
-from upgrade_guard.model.etcd import EtcdManifest
+from upgrade_guard.model.etcd import EtcdManifest, Member
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.site import NodeTools, Site
@@ -57,11 +57,20 @@ def usual_bump(_: Facts) -> int:
     return BUMP
 
 
-def prepare(site: Site, cluster: Cluster, run_id: str, bump: Callable[[Facts], int] = usual_bump) -> tuple[Phase, ...]:
-    """Settings first, then every member beside its live data: what may fail or last, while etcd may still serve."""
+def prepare(
+    site: Site,
+    cluster: Cluster,
+    run_id: str,
+    bump: Callable[[Facts], int] = usual_bump,
+    members: Cluster | None = None,
+) -> tuple[Phase, ...]:
+    """Settings first, then every member beside its live data: what may fail or last, while etcd may still serve.
+
+    `members` has also those control planes that are restored later; without it the cluster's own are all.
+    """
     planes = cluster.control_planes
     return (
-        Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster, bump),)),
+        Phase("rollback-restore-settings", "Restore settings", (settle(site, cluster, members or cluster, bump),)),
         Phase(
             "rollback-restore",
             "Restore etcd",
@@ -103,7 +112,7 @@ def of(node: Node) -> EtcdManifest:
     return node.etcd
 
 
-def settle(site: Site, cluster: Cluster, bump: Callable[[Facts], int]) -> Step:
+def settle(site: Site, cluster: Cluster, everybody: Cluster, bump: Callable[[Facts], int]) -> Step:
     """Decide once what all members share: the snapshot, the cluster's make-up, a token that no cluster had before.
 
     etcd and etcdutl default to one and the same token, so that a stale member could talk to the restored cluster.
@@ -113,7 +122,7 @@ def settle(site: Site, cluster: Cluster, bump: Callable[[Facts], int]) -> Step:
         if facts.has(SETTLED):
             return Done(facts.of(SETTLED))
         can_bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
-        members = [f"{of(node).name}={of(node).initial_advertise_peer_urls}" for node in cluster.control_planes]
+        members = [f"{of(node).name}={of(node).initial_advertise_peer_urls}" for node in everybody.control_planes]
         settings = RestoreSettings(
             snapshot_sha256=bundle_of(site, facts).snapshot_sha256,
             initial_cluster=",".join(members),
@@ -249,4 +258,27 @@ def swap(site: Site, node: Node, run_id: str) -> Step:
         act,
         changes_node=True,
         lane=node.name,
+    )
+
+
+def remove_member(site: Site, cluster: Cluster, node: Node) -> Step:
+    """Take the member of a control plane that was given up out of the restored etcd, through one that serves.
+
+    A member that never started has no name, so it is known by its peer URL.
+    """
+    peers = set(of(node).initial_advertise_peer_urls.split(","))
+
+    def found() -> list[Member]:
+        members = site.etcdctl(cluster.control_planes[0]).member_list()
+        return [member for member in members if peers.intersection(member.peer_urls)]
+
+    def probe(_: Facts) -> Seen:
+        return NotDone(f"etcd still has the member of {node.name}") if found() else Done({"member": of(node).name})
+
+    def act(_: Facts) -> None:
+        for member in found():
+            site.etcdctl(cluster.control_planes[0]).member_remove(member.id)
+
+    return Step(
+        f"rollback/{node.name}/remove-member", f"remove the etcd member of {node.name}", probe, act, changes_node=True
     )

@@ -124,6 +124,7 @@ def findings(site: Site, target: Version, known: Cluster | None = None) -> tuple
         found,
         {node.name: site.on(node) for node in found.nodes},
         site.any_api(found),
+        {node.name: site.api_server(node) for node in found.control_planes},
         answering_etcdctl(site, found.nodes),
         machine=look_here(site, found),
         clock=site.clock,

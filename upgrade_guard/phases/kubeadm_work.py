@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from upgrade_guard.errors import StepFailed
-from upgrade_guard.model.cluster import Node
+from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.crash_watch import watched
@@ -36,10 +36,10 @@ def behind(images: dict[str, str], target: Version) -> tuple[str, ...]:
     return tuple(c for c in VERSIONED if not images.get(c, "").endswith(f":{target}"))
 
 
-def apply(site: Site, node: Node, target: Version, name: str) -> Step:
+def apply(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
     """`kubeadm upgrade apply` on the first control plane.
 
-    Done when the manifests, the answering API server and the kubeadm-config ConfigMap all say the target, and kubeadm
+    Done when the manifests, the node's own API server and the kubeadm-config ConfigMap all say the target, and kubeadm
     has ended well: after the ConfigMap it still writes kubelet's configuration and add-ons (cmd/upgrade/apply.go).
     """
     tools = site.on(node)
@@ -48,10 +48,10 @@ def apply(site: Site, node: Node, target: Version, name: str) -> Step:
         late = behind(manifest_images(tools), target)
         if late:
             return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
-        serving = tools.kubectl.server_version()
+        serving = site.api_server(node).version()
         if serving != target:
-            return NotDone(f"the API server that {node.name} reaches still serves {serving}")
-        recorded = tools.kubectl.kubeadm_config().kubernetes_version
+            return NotDone(f"the API server of {node.name} still serves {serving}")
+        recorded = site.kubectl(node).kubeadm_config().kubernetes_version
         if recorded != str(target):
             return NotDone(f"kubeadm-config still says {recorded}: kubeadm has not finished")
         return _finished(tools, facts, target)
@@ -61,7 +61,8 @@ def apply(site: Site, node: Node, target: Version, name: str) -> Step:
         if manifest_images(tools) != {name: image for name, image in node.manifests.items() if name in COMPONENTS}:
             _wait_for_health(site, tools, target)
         watched(
-            tools,
+            site,
+            cluster,
             node,
             lambda: tools.kubeadm.upgrade_apply(target, options.ignore_preflight_errors, timeout=options.apply_timeout),
         )
@@ -86,18 +87,24 @@ def _wait_for_health(site: Site, tools: NodeTools, target: Version) -> None:
     until(site.clock, options.ready_timeout, look)
 
 
-def upgrade_control_plane_node(site: Site, node: Node, target: Version, name: str) -> Step:
-    """`kubeadm upgrade node` on a further control plane: done when its manifests are new and kubeadm ended well."""
+def upgrade_control_plane_node(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
+    """`kubeadm upgrade node` on a further control plane.
+
+    Done when its manifests are new, its own API server serves the target, and kubeadm ended well.
+    """
     tools = site.on(node)
 
     def look(facts: Facts) -> Seen:
         late = behind(manifest_images(tools), target)
         if late:
             return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
+        serving = site.api_server(node).version()
+        if serving != target:
+            return NotDone(f"the API server of {node.name} still serves {serving}")
         return _finished(tools, facts, target)
 
     def work() -> None:
-        watched(tools, node, lambda: _upgrade_node(site, tools))
+        watched(site, cluster, node, lambda: _upgrade_node(site, tools))
 
     return _kubeadm_step(site, node, target, name, look, work)
 

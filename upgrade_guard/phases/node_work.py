@@ -7,6 +7,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.crash_watch import CRASHES, refuse_crash_loop
 from upgrade_guard.phases.looking import NothingWillCome, required, seeing, until
+from upgrade_guard.phases.lost_nodes import refuse_lost
 from upgrade_guard.phases.packages import install
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.kubectl import Kubectl
@@ -142,10 +143,11 @@ def uncordon(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> 
     )
 
 
-def settled(site: Site, node: Node, target: Version, name: str) -> Step:
+def settled(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
     """The control plane of this node works again, before the next one is touched (talos#14227).
 
-    Every etcd member healthy, the API ready, and the mirror pods of this node Running and Ready, and all of it for a
+    Every etcd member healthy, its own API server ready, the cluster's endpoint (a balancer, perhaps) answering, and the
+    mirror pods of this node Running and Ready, and all of it for a
     while: a new kubelet restarts every static pod seconds after its node is Ready, and the API is away for three to
     four (measured).
     """
@@ -154,11 +156,17 @@ def settled(site: Site, node: Node, target: Version, name: str) -> Step:
         etcdctl = site.etcdctl(node)
         sick = [member.endpoint for member in etcdctl.endpoint_health(cluster=True) if not member.healthy]
         if sick:
+            refuse_lost(site, cluster.control_planes)
             return NotDone(f"etcd is not healthy at {', '.join(sick)}")
-        kubectl = site.on(node).kubectl
-        if not kubectl.ready():
-            return NotDone("the API server is not ready")
-        pods = {pod.name: pod for pod in kubectl.pods() if pod.namespace == "kube-system" and pod.node == node.name}
+        if not site.api_server(node).ready():
+            return NotDone(f"the API server of {node.name} is not ready")
+        if not site.on(node).endpoint.ready():
+            return NotDone(f"the API server of {node.name} is ready, but the cluster's endpoint does not answer")
+        pods = {
+            pod.name: pod
+            for pod in site.kubectl(node).pods()
+            if pod.namespace == "kube-system" and pod.node == node.name
+        }
         for component in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
             pod = pods.get(f"{component}-{node.name}")
             if pod is None or not pod.ready:

@@ -41,7 +41,7 @@ def start_kubelet(site: Site, node: Node) -> Step:
     )
 
 
-def etcd_agrees(site: Site, cluster: Cluster) -> Step:
+def etcd_agrees(site: Site, cluster: Cluster, name: str = "rollback/etcd-agrees") -> Step:
     """Every member healthy, and all of one mind: equal HashKV at one revision."""
     planes = cluster.control_planes
 
@@ -60,7 +60,7 @@ def etcd_agrees(site: Site, cluster: Cluster) -> Step:
         return Done({"revision": at})
 
     return waiting(
-        "rollback/etcd-agrees",
+        name,
         "wait until every etcd member is healthy and equal",
         look,
         clock=site.clock,
@@ -69,21 +69,23 @@ def etcd_agrees(site: Site, cluster: Cluster) -> Step:
     )
 
 
-def api_ready(site: Site, cluster: Cluster) -> Step:
-    """Every control plane's API server ready, and the old version."""
+def api_ready(site: Site, cluster: Cluster, name: str = "rollback/api-ready") -> Step:
+    """Every control plane's own API server ready, at the old version, and the cluster's endpoint answering."""
 
     def look(_: Facts) -> Seen:
         for node in cluster.control_planes:
-            kubectl = site.on(node).kubectl
-            if not kubectl.ready():
-                return NotDone(f"the API server that {node.name} reaches is not ready")
-            served = kubectl.server_version()
+            own = site.api_server(node)
+            if not own.ready():
+                return NotDone(f"the API server of {node.name} is not ready")
+            served = own.version()
             if str(served) != cluster.version:
-                return NotDone(f"the API server that {node.name} reaches is {served}")
+                return NotDone(f"the API server of {node.name} is {served}")
+        if not any(site.on(node).endpoint.ready() for node in cluster.control_planes):
+            return NotDone("every API server is ready, but the cluster's endpoint does not answer")
         return Done()
 
     return waiting(
-        "rollback/api-ready",
+        name,
         "wait until the API answers on the old version",
         look,
         clock=site.clock,
@@ -92,13 +94,13 @@ def api_ready(site: Site, cluster: Cluster) -> Step:
     )
 
 
-def every_node(site: Site, cluster: Cluster, facts: Facts) -> tuple[Step, ...]:
-    """Touched workers back; kubelet restarted on the others too, since each holds revisions from the future.
+def every_node(site: Site, cluster: Cluster, going: Cluster, facts: Facts) -> tuple[Step, ...]:
+    """Of `going`: touched workers back; kubelet restarted on the others too: each holds revisions from the future.
 
     A kubelet that was not restarted keeps phantom pods and may see nothing new (kubernetes#131115).
     """
     steps: list[Step] = []
-    for node in cluster.nodes:
+    for node in going.nodes:
         before = Version.parse(node.kubelet_version)
         prefix = f"rollback/{node.name}"
         if not node.is_control_plane and archive_of(site, facts.run_id, node.name).with_suffix(".json").exists():
@@ -144,8 +146,8 @@ def fresh_kubelet(site: Site, node: Node, name: str, run_id: str) -> Step:
     return Step(name, f"restart kubelet on {node.name}", probe, act, changes_node=True, lane=node.name)
 
 
-def renew_watchers(site: Site, cluster: Cluster) -> Step:
-    """Recreate the pods of kube-system that watch the API, when the restored revision is below what they have seen.
+def renew_watchers(site: Site, cluster: Cluster, name: str = "rollback/watchers") -> Step:
+    """Recreate the pods of kube-system on these nodes that watch the API, when the restored revision is below what they have seen.
 
     Without a bumped revision kube-proxy and the CNI act on stale data for hours (kubernetes#107457); with it their
     watches end by themselves and nothing has to be done (measured).
@@ -168,12 +170,17 @@ def renew_watchers(site: Site, cluster: Cluster) -> Step:
             kubectl.delete_pods("kube-system", selector)
             renewed.append(selector)
 
-    return Step("rollback/watchers", "renew what watches the API", probe, act, changes_node=False)
+    return Step(name, "renew what watches the API", probe, act, changes_node=False)
 
 
 def _watchers(site: Site, cluster: Cluster) -> list[PodRow]:
     pods = site.any_api(cluster).pods()
-    return [pod for pod in pods if pod.namespace == "kube-system" and not pod.mirror and not pod.deleted]
+    nodes = {node.name for node in cluster.nodes}
+    return [
+        pod
+        for pod in pods
+        if pod.namespace == "kube-system" and pod.node in nodes and not pod.mirror and not pod.deleted
+    ]
 
 
 def _selector(pod: PodRow) -> str:

@@ -11,6 +11,7 @@ from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.run import ApprovalRecord, State
 from upgrade_guard.model.step import Facts, Phase
 from upgrade_guard.model.version import Version
+from upgrade_guard.phases.discovery import oldest_served, read_control_planes
 from upgrade_guard.phases.inspect import findings as judged
 from upgrade_guard.phases.inspect import read_cluster
 from upgrade_guard.phases.packages import installed_version
@@ -35,13 +36,13 @@ REST_SECONDS = 45.0
 
 
 def already_there(site: Site, target: Version) -> bool:
-    """Do kubeadm's own record, the API server and every node say `target`? False where the cluster does not answer."""
+    """Do kubeadm's own record, every API server and every node say `target`? False where they do not answer."""
     kubectl = site.first_control_plane().kubectl
     try:
         return (
-            kubectl.server_version() == target
-            and kubectl.kubeadm_config().kubernetes_version == str(target)
+            kubectl.kubeadm_config().kubernetes_version == str(target)
             and all(row.kubelet_version == str(target) for row in kubectl.nodes())
+            and _running(site) == target
         )
     except GuardError:
         return False  # the inspection says what is wrong
@@ -91,7 +92,7 @@ def findings(site: Site, target: Version) -> tuple[Finding, ...]:
 def choices(site: Site) -> tuple[Choice, ...]:
     """Newer versions in the package source of the first control plane, at most one minor ahead, newest first."""
     tools = site.first_control_plane()
-    running = tools.kubectl.server_version()
+    running = _running(site)
     shown = {installed_version(text) for text in tools.apt.available("kubeadm")} - {None}
     found = sorted((one for one in shown if one is not None and one > running), reverse=True)
     seen = tuple(
@@ -107,8 +108,13 @@ def choices(site: Site) -> tuple[Choice, ...]:
 
 def next_series(site: Site) -> str:
     """The minor that may follow the one that is running: `v1.28`."""
-    running = site.first_control_plane().kubectl.server_version()
+    running = _running(site)
     return Version(running.major, running.minor + 1, 0).series
+
+
+def _running(site: Site) -> Version:
+    """The version that the cluster runs: that of its oldest API server."""
+    return oldest_served(site, read_control_planes(site))
 
 
 def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None) -> GoingBack:

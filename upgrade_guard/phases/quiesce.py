@@ -26,7 +26,7 @@ def stopped_manifests(tools: NodeTools, run_id: str) -> str:
     return f"{tools.settings.kubernetes_dir}/upgrade-guard-stopped-{run_id}"
 
 
-def quiesce(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
+def quiesce(site: Site, cluster: Cluster, run_id: str, rest: str = "rollback/at-rest") -> tuple[Phase, ...]:
     """First every API server, then every etcd: all before any is restored (kubernetes.io, configure-upgrade-etcd)."""
     planes = cluster.control_planes
     return (
@@ -42,7 +42,7 @@ def quiesce(site: Site, cluster: Cluster, run_id: str) -> tuple[Phase, ...]:
             tuple(stop(site, node, ("etcd",), "etcd", run_id) for node in planes),
             at_once=len(planes),
         ),
-        Phase("rollback-at-rest", "At rest", (at_rest(site, cluster),)),
+        Phase("rollback-at-rest", "At rest", (at_rest(site, cluster, rest),)),
     )
 
 
@@ -112,7 +112,7 @@ def stop(site: Site, node: Node, components: tuple[str, ...], what: str, run_id:
     )
 
 
-def at_rest(site: Site, cluster: Cluster) -> Step:
+def at_rest(site: Site, cluster: Cluster, name: str) -> Step:
     """Nothing of any control plane runs, and no process holds any etcd database: its file lock is free.
 
     The lock belongs to the file and not to its name, so it also tells of an etcd whose directory was moved.
@@ -131,4 +131,4 @@ def at_rest(site: Site, cluster: Cluster) -> Step:
                 return NotDone(f"a process on {node.name} still holds {database}")
         return Done({"at_rest": [node.name for node in cluster.control_planes]})
 
-    return observation("rollback/at-rest", "prove that every control plane is at rest", look, lasting=True)
+    return observation(name, "prove that every control plane is at rest", look, lasting=True)

@@ -20,6 +20,7 @@ from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.site import Site, etcd_of
 from upgrade_guard.phases.snapshot import CHOSEN, bundle_of
+from upgrade_guard.tools.api_server import own_url
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
 from upgrade_guard.tools.static_pod import image_of
 from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, NodeFiles, checked_name, examine
@@ -142,15 +143,17 @@ def _node(bundle: Bundle, listing: NodeFiles) -> Node:
             images[component] = image_of(text)
     etcd = _etcd(bundle, listing)
     version = installed_version(listing.packages.get("kubelet", ""))
+    internal_ip = urlsplit(etcd.initial_advertise_peer_urls.partition(",")[0]).hostname or ""
     return Node(
         name=listing.node,
         role="control-plane",
-        internal_ip=urlsplit(etcd.initial_advertise_peer_urls.partition(",")[0]).hostname or "",
+        internal_ip=internal_ip,
         kubelet_version=str(version) if version else bundle.manifest.kubernetes_version,
         packages=dict(listing.packages),
         holds=listing.holds,
         etcd=etcd,
         manifests=images,
+        api_server=own_url(_manifest_text(bundle, listing, "kube-apiserver") or "", internal_ip),
     )
 
 

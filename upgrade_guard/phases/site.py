@@ -19,6 +19,7 @@ from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs, send_programs
 from upgrade_guard.phases.reach import LOCAL, Reach, host_part, reach_by
 from upgrade_guard.phases.whereabouts import names_of, this_machine_is
+from upgrade_guard.tools.api_server import DEFAULT_PORT, ApiServer, url_of
 from upgrade_guard.tools.etcd_tools import extract_etcd_tools
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
@@ -163,18 +164,25 @@ class Site:
         send_programs(self.on(node).files, local_programs(here), self.etcd_tools_directory(node))
         return True
 
+    def api_server(self, node: Node) -> ApiServer:
+        """The API server that runs on that control plane, at its own address: for questions about this server."""
+        return ApiServer(self.on(node).host, self.settings(node.name).admin_kubeconfig, _api_url(node))
+
+    def kubectl(self, node: Node) -> Kubectl:
+        """kubectl on that control plane, through the API server that runs there."""
+        return Kubectl(self.on(node).host, self.settings(node.name).admin_kubeconfig, _api_url(node))
+
     def any_api(self, cluster: Cluster) -> Kubectl:
-        """kubectl on the first control plane whose API answers.
+        """kubectl through the first control plane whose own API server is ready: for questions about the cluster.
 
         Raises HostUnreachable when no control plane could be reached, StepFailed when none of their APIs is ready.
         """
         problems: list[GuardError] = []
         for node in cluster.control_planes:
-            kubectl = self.on(node).kubectl
             try:
-                if kubectl.ready():
-                    return kubectl
-                problems.append(StepFailed(f"the API server that {node.name} uses is not ready"))
+                if self.api_server(node).ready():
+                    return self.kubectl(node)
+                problems.append(StepFailed(f"the API server of {node.name} is not ready"))
             except GuardError as problem:
                 problems.append(problem)
         message = "no control plane's API answers"
@@ -219,13 +227,21 @@ class Site:
         with self._lock:
             if self._entrance_names is None:
                 bound = self.first_control_plane()
-                text = read_if_there(bound.files, f"{bound.settings.manifests_dir}/etcd.yaml")
+                try:
+                    text = read_if_there(bound.files, f"{bound.settings.manifests_dir}/etcd.yaml")
+                except HostUnreachable:
+                    return frozenset()  # asked again later; until then every node is reached at its own address
                 manifest, _ = read_etcd_manifest(text)
                 self._entrance_names = frozenset({manifest.name}) if manifest else names_of(bound.host)
             return self._entrance_names
 
     def _local_directory(self, image: str) -> Path:
         return self.config.programs_path / image_tag(image)
+
+
+def _api_url(node: Node) -> str:
+    """Where the node's own API server is; a run of an older version did not record it, and kubeadm's default stands."""
+    return node.api_server or url_of(node.internal_ip, DEFAULT_PORT)
 
 
 def etcd_of(node: Node) -> EtcdManifest:

@@ -21,3 +21,11 @@ class Ungated:
     def control_plane_touched(self, _facts: Facts) -> bool:
         """Never."""
         return False
+
+    def outdated(self, _facts: Facts) -> tuple[str, ...]:
+        """Nothing: such a run decides nothing on its way that could change."""
+        return ()
+
+    def given_up_steps(self, _facts: Facts) -> tuple[str, ...]:
+        """None."""
+        return ()

@@ -13,6 +13,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.canary import canary
 from upgrade_guard.phases.looking import waiting
+from upgrade_guard.phases.lost_nodes import refuse_lost
 from upgrade_guard.phases.site import Site
 
 
@@ -29,13 +30,22 @@ def verify(site: Site, cluster: Cluster, target: Version) -> Phase:
 
 
 def comparison(
-    site: Site, cluster: Cluster, versions: Mapping[str, Version], serving: Version, prefix: str
+    site: Site,
+    cluster: Cluster,
+    versions: Mapping[str, Version],
+    serving: Version,
+    prefix: str,
+    *,
+    without: tuple[str, ...] = (),
 ) -> tuple[Step, ...]:
-    """etcd sound, every node Ready at its version, workloads as in the baseline, and the canary."""
+    """etcd sound, every node Ready at its version, workloads as in the baseline, and the canary.
+
+    `without` names nodes of the baseline that are not of this cluster any more: they were given up.
+    """
     return (
         etcd_sound(site, cluster, prefix),
         nodes_ready(site, cluster, versions, serving, prefix),
-        workloads_as_before(site, cluster, serving, prefix),
+        workloads_as_before(site, cluster, serving, prefix, without),
         canary(site, cluster, f"{prefix}/canary"),
     )
 
@@ -47,6 +57,7 @@ def etcd_sound(site: Site, cluster: Cluster, prefix: str) -> Step:
         etcdctl = site.etcdctl(cluster.control_planes[0])
         sick = [member.endpoint for member in etcdctl.endpoint_health(cluster=True) if not member.healthy]
         if sick:
+            refuse_lost(site, cluster.control_planes)
             return NotDone(f"etcd is not healthy at {', '.join(sick)}")
         alarms = etcdctl.alarms()
         if alarms:
@@ -61,13 +72,14 @@ def etcd_sound(site: Site, cluster: Cluster, prefix: str) -> Step:
 
 
 def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], serving: Version, prefix: str) -> Step:
-    """Every node Ready at its version, taking pods unless it was cordoned before, and the API at `serving`."""
+    """Every node Ready at its version, taking pods unless it was cordoned before, and every API server at `serving`."""
 
     def look(_: Facts) -> Seen:
+        for plane in cluster.control_planes:
+            served = site.api_server(plane).version()
+            if served != serving:
+                return NotDone(f"the API server of {plane.name} is {served}")
         kubectl = site.any_api(cluster)
-        served = kubectl.server_version()
-        if served != serving:
-            return NotDone(f"the API server is {served}")
         rows = {row.name: row for row in kubectl.nodes()}
         for node in cluster.nodes:
             row = rows.get(node.name)
@@ -76,6 +88,7 @@ def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], s
             if row.kubelet_version != str(versions[node.name]):
                 return NotDone(f"the kubelet of {node.name} is {row.kubelet_version}")
             if not row.ready:
+                refuse_lost(site, (node,))
                 return NotDone(f"{node.name} is not Ready: {row.ready_reason}")
             if row.unschedulable and not node.unschedulable:
                 return NotDone(f"{node.name} takes no new pods")
@@ -85,12 +98,14 @@ def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], s
     return waiting(f"{prefix}/nodes", "see every node Ready at its version", look, clock=site.clock, timeout=timeout)
 
 
-def workloads_as_before(site: Site, cluster: Cluster, serving: Version, prefix: str) -> Step:
+def workloads_as_before(
+    site: Site, cluster: Cluster, serving: Version, prefix: str, without: tuple[str, ...] = ()
+) -> Step:
     """Nothing that ran at the inspection is missing now."""
 
     def look(facts: Facts) -> Seen:
         before = from_json(Baseline, facts.of("inspect/baseline"))
-        findings = compare(before, capture(site.any_api(cluster)), serving)
+        findings = compare(before, capture(site.any_api(cluster)), serving, without)
         wrong = [one.message for one in findings if one.severity is Severity.BLOCKING]
         if wrong:
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

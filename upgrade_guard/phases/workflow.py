@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.evidence import Evidence
-from upgrade_guard.model.run import Event, State
+from upgrade_guard.model.run import ApprovalRecord, Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen
 from upgrade_guard.model.version import Version
+from upgrade_guard.phases import lost_nodes
 from upgrade_guard.phases import rollback as way_back
 from upgrade_guard.phases.approval import Approve
 from upgrade_guard.phases.control_plane import control_plane
@@ -34,10 +37,18 @@ class UpgradeWorkflow:
     Nothing is kept here: a resumed run and a straight run therefore take the same path.
     """
 
-    def __init__(self, site: Site, target: Version, approve: Approve) -> None:
+    def __init__(
+        self,
+        site: Site,
+        target: Version,
+        approve: Approve,
+        given_up: Mapping[str, ApprovalRecord] = MappingProxyType({}),
+    ) -> None:
+        """`given_up` has the approval for each node that a rollback is not to wait for."""
         self.site = site
         self.target = target
         self.approve = approve
+        self.given_up = given_up
 
     def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
         """What leads from `state` to the next one; without an event at the end the engine asks again."""
@@ -61,7 +72,7 @@ class UpgradeWorkflow:
             case State.NODES_UPGRADED:
                 return (verify(site, cluster, target),)
             case State.ROLLING_BACK:
-                return way_back.rollback(site, cluster, facts)
+                return way_back.rollback(site, cluster, facts, self.given_up)
             case _:
                 return ()
 
@@ -71,11 +82,19 @@ class UpgradeWorkflow:
         if not facts.has("inspect/cluster"):
             return (close,)
         cluster = inspected_cluster(facts)
-        return (*way_back.packages_only(self.site, cluster, facts), close)
+        return (*way_back.packages_only(self.site, cluster, cluster, facts), close)
 
     def control_plane_touched(self, facts: Facts) -> bool:
-        """Was kubeadm ever let loose on a control plane?"""
+        """Has kubeadm run on a control plane?"""
         return facts.has("inspect/cluster") and way_back.control_plane_touched(inspected_cluster(facts), facts)
+
+    def outdated(self, facts: Facts) -> tuple[str, ...]:
+        """Who goes back now and who later, where a machine was lost or came back since that was decided."""
+        return lost_nodes.outdated(self.site, inspected_cluster(facts), facts, way_back.CHOICE)
+
+    def given_up_steps(self, facts: Facts) -> tuple[str, ...]:
+        """The way back that was begun on nodes that were given up since."""
+        return way_back.given_up_steps(facts)
 
     def evidence(self, facts: Facts) -> Evidence:
         """Everything the gate asks for, read again from the vault, the targets and the cluster."""

@@ -55,6 +55,11 @@ class Etcdctl:
         """The members of the cluster (linearizable: fails without a quorum)."""
         return parse_member_list(self._run("member", "list", "--write-out=json").stdout)
 
+    def member_remove(self, member: int) -> None:
+        """Take a member out of the cluster, by its id. Needs a quorum of the others."""
+        argv = self._argv("member", "remove", f"{member:x}")
+        run_checked(self._host, argv, timeout=self._timeout + 15, changes=True)
+
     def endpoint_status(self, *, cluster: bool = True) -> tuple[MemberStatus, ...]:
         """One row for each member that answers, or only this endpoint's. A member that is down has no row."""
         return parse_endpoint_status(self._rows("status", cluster=cluster))

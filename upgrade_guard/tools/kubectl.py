@@ -1,4 +1,7 @@
-"""kubectl on one node, with the administrator's kubeconfig there."""
+"""kubectl on one node, with the administrator's kubeconfig there: questions about the cluster, and its changes.
+
+Questions about one API server are in `tools/api_server.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,12 @@ from typing import Any
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.command import Command, Result
-from upgrade_guard.model.version import Version
-from upgrade_guard.tools.commands import failure, parse_json, reads, run_checked
+from upgrade_guard.tools.commands import failure, run_checked
 from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config
 from upgrade_guard.tools.kubectl_extensions import (
     ApiService,
-    DeprecatedApi,
     Webhook,
     parse_api_services,
-    parse_deprecated_apis,
     parse_webhooks,
 )
 from upgrade_guard.tools.kubectl_lists import items
@@ -35,7 +35,6 @@ from upgrade_guard.tools.kubectl_workloads import (
 __all__ = [
     "ApiService",
     "Budget",
-    "DeprecatedApi",
     "KubeadmConfig",
     "Kubectl",
     "NodeRow",
@@ -50,11 +49,14 @@ _JSON = ("-o", "json")
 
 
 class Kubectl:
-    """The API as the administrator sees it. Every answer is limited to `request_timeout` seconds."""
+    """The API as the administrator sees it, through `server` (a URL), else through what the kubeconfig names.
 
-    def __init__(self, host: Host, kubeconfig: str, *, request_timeout: int = 15) -> None:
+    Every answer is limited to `request_timeout` seconds.
+    """
+
+    def __init__(self, host: Host, kubeconfig: str, server: str = "", *, request_timeout: int = 15) -> None:
         self._host = host
-        self._kubeconfig = kubeconfig
+        self._access = (f"--kubeconfig={kubeconfig}", *((f"--server={server}",) if server else ()))
         self._request_timeout = request_timeout
 
     # Reading
@@ -90,33 +92,6 @@ class Kubectl:
     def webhooks(self) -> tuple[Webhook, ...]:
         """Every admission webhook: one that fails can refuse what an upgrade needs."""
         return parse_webhooks(self._get("validatingwebhookconfigurations,mutatingwebhookconfigurations", *_JSON))
-
-    def deprecated_apis(self) -> tuple[DeprecatedApi, ...]:
-        """The deprecated APIs that this API server was asked for since it started. Each server counts for itself."""
-        return parse_deprecated_apis(self._get("--raw", "/metrics"))
-
-    def ready(self) -> bool:
-        """Does the API server say that it is ready? A refusal and a timeout are a no."""
-        return self._host.run(self._command("get", "--raw", "/readyz")).ok
-
-    def server_version(self) -> Version:
-        """The version of the API server that answers."""
-        return parse_server_version(self._get("--raw", "/version"))
-
-    def version_of_server_at(self, url: str, kubeconfig: str) -> Version:
-        """The version that answers at `url`: shows that a service address works from this node.
-
-        `kubeconfig` is the kubelet's, which every node has: without credentials kubectl asks for a user name. The API
-        server's certificate is valid for `kubernetes`, whatever the address.
-        """
-        words = (
-            f"--kubeconfig={kubeconfig}",
-            f"--server={url}",
-            "--tls-server-name=kubernetes",
-            "--request-timeout=5s",
-        )
-        argv = ("kubectl", *words, "get", "--raw", "/version")
-        return parse_server_version(run_checked(self._host, argv, timeout=20.0).stdout)
 
     def labelled(self, namespace: str, kinds: str, label: str) -> list[dict[str, Any]]:
         """The raw objects of `kinds` ("pods,services") with `label` ("KEY=VALUE") in a namespace."""
@@ -162,20 +137,13 @@ class Kubectl:
 
     def _command(self, *words: str) -> Command:
         limit = f"--request-timeout={self._request_timeout}s"
-        argv = ("kubectl", f"--kubeconfig={self._kubeconfig}", limit, *words)
+        argv = ("kubectl", *self._access, limit, *words)
         # kubectl asks several times (discovery first), each limited for itself.
         return Command(argv, timeout=3.0 * self._request_timeout + 15)
 
     def _change(self, *words: str, stdin: bytes | None = None, timeout: float = 90.0) -> Result:
-        argv = ("kubectl", f"--kubeconfig={self._kubeconfig}", *words)
+        argv = ("kubectl", *self._access, *words)
         return run_checked(self._host, argv, timeout=timeout, changes=True, stdin=stdin)
-
-
-@reads("kubectl get --raw /version")
-def parse_server_version(text: str) -> Version:
-    """The `gitVersion` of /version; a vendor's `+suffix` is left out."""
-    document = parse_json("kubectl get --raw /version", text)
-    return Version.parse(str(document["gitVersion"]).partition("+")[0])
 
 
 def _list_of(objects: Sequence[Mapping[str, Any]]) -> bytes:

@@ -146,6 +146,8 @@ class PaperWorkflow:
     evidence_differs: dict[str, Any] = field(default_factory=dict)
     replaced: dict[State, tuple[Phase, ...]] = field(default_factory=dict)
     evidence_asked: int = 0
+    decided_wrong: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
 
     def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
         if state in self.replaced:
@@ -209,6 +211,12 @@ class PaperWorkflow:
             return ()
         back = self.cluster.step("abort/cp1/packages", changes_node=True, undoes=("packages/cp1/kubeadm",))
         return (Phase("abort", "Put packages back", (back,), Event.RUN_ABORTED),)
+
+    def outdated(self, facts: Facts) -> tuple[str, ...]:
+        return tuple(name for name in self.decided_wrong if facts.has(name))
+
+    def given_up_steps(self, facts: Facts) -> tuple[str, ...]:
+        return tuple(name for name in facts.started if name in self.given_up)
 
     def control_plane_touched(self, facts: Facts) -> bool:
         return facts.touched("control-plane/cp1/apply")

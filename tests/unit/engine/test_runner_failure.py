@@ -22,7 +22,7 @@ from upgrade_guard.errors import (
     StepFailed,
     UsageProblem,
 )
-from upgrade_guard.model.run import Outcome, State
+from upgrade_guard.model.run import Event, Outcome, State
 from upgrade_guard.model.step import Facts, NotDone, Phase, Unknown
 
 APPLY = "control-plane/cp1/apply"
@@ -327,3 +327,47 @@ def test_resuming_asks_for_the_way_of_an_abort_only_where_one_was_begun(room: Ro
         room.go_on()
     room.cluster.trouble.clear()
     assert room.go_on().state is State.COMPLETED
+
+
+def test_a_way_back_that_loses_a_host_decides_anew_and_goes_on(room: Room) -> None:
+    """The host of one step is lost; what was decided with it in mind is voided, and the way back goes on by itself."""
+    room.cluster.trouble[APPLY] = raising(StepFailed("no"))
+    lost = HostUnreachable("cp3 cannot be reached")
+
+    def once() -> None:
+        room.cluster.trouble.pop("rollback/restore")
+        room.workflow.decided_wrong = ("rollback/quiesce",)
+        room.cluster.clear("rollback/quiesce")
+        raise lost
+
+    room.cluster.trouble["rollback/restore"] = once
+    room.cluster.aftermath["rollback/quiesce"] = lambda: setattr(room.workflow, "decided_wrong", ())
+    with pytest.raises(RolledBack):
+        room.go_on()
+    assert room.acted("rollback/quiesce") == 2
+    assert "rollback-failed" not in room.states
+    voided = [row.name for row in room.journal.steps(RUN) if row.outcome is Outcome.VOIDED]
+    assert voided == ["rollback/quiesce"]
+
+
+def test_a_host_that_stays_lost_ends_the_way_back_after_some_tries(room: Room) -> None:
+    room.cluster.trouble[APPLY] = raising(StepFailed("no"))
+    room.cluster.trouble["rollback/restore"] = raising(HostUnreachable("cp3 cannot be reached"))
+    with pytest.raises(RollbackFailed, match="cp3 cannot be reached"):
+        room.go_on()
+    assert room.state is State.ROLLBACK_FAILED
+
+
+def test_steps_of_what_was_given_up_are_no_part_of_the_plan(room: Room) -> None:
+    room.cluster.trouble[APPLY] = raising(StepFailed("no"))
+    room.cluster.trouble["rollback/restore"] = raising(StepFailed("no room"))
+    with pytest.raises(RollbackFailed):
+        room.go_on()
+    room.cluster.trouble.clear()
+    rest = room.cluster.step("rollback/verify", lasting=False)
+    room.workflow.replaced[State.ROLLING_BACK] = (Phase("rollback", "Roll back", (rest,), Event.ROLLBACK_CONFIRMED),)
+    with pytest.raises(Refused, match="plan changed"):
+        room.go_on()
+    room.workflow.given_up = ("rollback/quiesce", "rollback/restore")
+    with pytest.raises(RolledBack):
+        room.go_on()

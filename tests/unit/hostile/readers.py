@@ -13,6 +13,7 @@ from upgrade_guard.journal import export, place
 from upgrade_guard.journal import text as journal_text
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools import (
+    api_server,
     apt,
     commands,
     container_rows,
@@ -24,7 +25,6 @@ from upgrade_guard.tools import (
     kubeadm_certificates,
     kubeadm_config,
     kubeadm_plan,
-    kubectl,
     kubectl_extensions,
     kubectl_nodes,
     kubectl_pods,
@@ -57,6 +57,8 @@ READERS: dict[str, Reader] = {
     "tools.container_rows.parse_crictl_containers": Reader(container_rows.parse_crictl_containers),
     "tools.container_rows.parse_crictl_images": Reader(container_rows.parse_crictl_images),
     "tools.container_rows.parse_tasks": Reader(container_rows.parse_tasks),
+    "tools.api_server.parse_server_version": Reader(api_server.parse_server_version),
+    "tools.api_server.own_url": Reader(api_server.own_url, ()),
     "tools.container_rows.parse_container_ids": Reader(container_rows.parse_container_ids),
     "tools.container_rows.parse_containerd_container": Reader(
         lambda text: container_rows.parse_containerd_container(text, running=True)
@@ -75,7 +77,6 @@ READERS: dict[str, Reader] = {
     "tools.kubeadm_certificates.parse_certificates": Reader(kubeadm_certificates.parse_certificates),
     "tools.kubeadm_config.parse_kubeadm_config": Reader(kubeadm_config.parse_kubeadm_config),
     "tools.kubeadm_plan.parse_upgrade_plan": Reader(kubeadm_plan.parse_upgrade_plan),
-    "tools.kubectl.parse_server_version": Reader(kubectl.parse_server_version),
     "tools.kubectl_extensions.parse_api_services": Reader(kubectl_extensions.parse_api_services),
     "tools.kubectl_extensions.parse_deprecated_apis": Reader(kubectl_extensions.parse_deprecated_apis),
     "tools.kubectl_extensions.parse_webhooks": Reader(kubectl_extensions.parse_webhooks),

@@ -135,7 +135,7 @@ def test_up_refuses_to_change_a_lab_into_another(lab: LabCluster) -> None:
         ({"from_version": "1.27"}, "couldn't parse version"),
         ({"from_version": "v1.12.0"}, "cannot begin with v1.12.0"),
         ({"from_version": "v1.99.0"}, "cannot begin with v1.99.0"),
-        ({"control_planes": 2}, "one or three"),
+        ({"control_planes": 2}, "one, three or five"),
         ({"workers": 12}, "none to nine"),
         ({"faults": ("no-such-fault",)}, "there is no fault"),
     ],

@@ -11,6 +11,7 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.lab.cluster import LabCluster
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.version import Version
+from upgrade_guard.tools.api_server import ApiServer
 from upgrade_guard.tools.apt import Apt
 from upgrade_guard.tools.containers import Containers
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
@@ -46,6 +47,11 @@ def kubectl(lab: LabCluster) -> Kubectl:
     return Kubectl(host(lab), settings(lab).admin_kubeconfig)
 
 
+@pytest.fixture(scope="module")
+def endpoint(lab: LabCluster) -> ApiServer:
+    return ApiServer(host(lab), settings(lab).admin_kubeconfig)
+
+
 def test_kubectl_tells_of_nodes(kubectl: Kubectl) -> None:
     rows = {row.name: row for row in kubectl.nodes()}
     assert {name: row.role for name, row in rows.items()} == {"cp1": "control-plane", "w1": "worker"}
@@ -75,9 +81,12 @@ def test_kubectl_tells_of_the_cluster(kubectl: Kubectl, lab: LabCluster) -> None
     assert config.extra_args["etcd"]["unsafe-no-fsync"] == "true"
     assert all(row.available for row in kubectl.api_services())
     assert kubectl.webhooks() == ()
-    assert kubectl.deprecated_apis() == ()
-    assert kubectl.ready()
-    assert kubectl.server_version() == OLD
+
+
+def test_an_api_server_tells_of_itself(endpoint: ApiServer) -> None:
+    assert endpoint.deprecated_apis() == ()
+    assert endpoint.ready()
+    assert endpoint.version() == OLD
 
 
 def test_kubectl_fails_as_the_real_one(operator) -> None:

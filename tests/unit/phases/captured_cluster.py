@@ -102,8 +102,8 @@ def control_plane(files: Mapping[str, str] | None = None) -> ScriptedHost:
         ("get", "deployments,daemonsets,statefulsets"): "kubectl/workloads",
         ("get", "services"): "kubectl/services-captured",
         ("configmap", "kubeadm-config"): "kubectl/kubeadm-config-v1beta4",
-        ("--raw", "/metrics"): "kubectl/deprecated-apis",
-        ("--raw", "/version"): "kubectl/server-version",
+        ("--raw", "/metrics"): "api_server/deprecated-apis",
+        ("--raw", "/version"): "api_server/version",
     }.items():
         host.answers("kubectl", ..., *words, ..., stdout=captured(fixture))
     empty = '{"apiVersion": "v1", "kind": "List", "items": []}'

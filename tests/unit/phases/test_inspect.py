@@ -151,7 +151,7 @@ def test_every_node_that_cannot_be_reached_is_named(state: Path) -> None:
     away.unreachable_at(1)
     with pytest.raises(HostUnreachable) as problem:
         read_cluster(site(state, control_plane(), away))
-    assert problem.value.message == "1 of 2 nodes cannot be reached"
+    assert problem.value.message == "1 of 2 nodes cannot be reached: z-w1"
     assert "z-w1" in problem.value.reasons[0]
 
 

@@ -235,7 +235,18 @@ def cluster() -> Cluster:
 def test_the_first_api_that_answers_is_taken(tmp_path: Path) -> None:
     first, second = ready(1), ready(0)
     place = site(config(tmp_path), Reached(cp1=first, cp2=second))
-    assert place.any_api(cluster()) is place.on(CP2).kubectl
+    second.answers("kubectl", ..., "--server=https://10.0.0.2:6443", "cordon", "w1")
+    place.any_api(cluster()).cordon("w1")
+    assert second.commands[-1].changes
+
+
+def test_each_control_plane_is_asked_at_its_own_address(tmp_path: Path) -> None:
+    host = ready(0)
+    place = site(config(tmp_path), Reached(cp1=host))
+    assert place.api_server(replace(CP1, api_server="https://10.9.9.9:8443")).ready()
+    assert "--server=https://10.9.9.9:8443" in host.argvs[-1]
+    assert place.api_server(CP1).ready()
+    assert f"--server=https://{CP1.internal_ip}:6443" in host.argvs[-1]
 
 
 def test_no_api_answers(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.version import Version
+from upgrade_guard.tools.api_server import ApiServer
 from upgrade_guard.tools.apt import Apt
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
@@ -31,6 +32,7 @@ class PlanningKubeadm(Kubeadm):
 
 
 TOOLS = {
+    "api_server": lambda host: ApiServer(host, "/etc/kubernetes/admin.conf", "https://10.0.0.11:6443"),
     "apt": lambda host: Apt(host, NodeSettings()),
     "etcdctl": lambda host: Etcdctl(
         host,

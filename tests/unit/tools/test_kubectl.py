@@ -38,10 +38,14 @@ def test_labelled_gives_raw_objects() -> None:
     assert Kubectl(host, "/k").labelled("default", "pods,services", "a=b") == [{"kind": "Pod"}]
 
 
-def test_an_api_that_does_not_answer_in_time_is_not_ready() -> None:
+def test_every_request_goes_through_the_server_that_was_named() -> None:
     host = ScriptedHost("cp1")
-    host.hang_at(1)
-    assert Kubectl(host, "/k").ready() is False
+    named = "--server=https://10.0.0.11:6443"
+    host.answers("kubectl", CONFIG, named, ..., "get", "nodes", "-o", "json", stdout='{"items": []}')
+    host.answers("kubectl", CONFIG, named, "cordon", "w1")
+    kubectl = Kubectl(host, "/etc/kubernetes/admin.conf", "https://10.0.0.11:6443")
+    assert kubectl.nodes() == ()
+    kubectl.cordon("w1")
 
 
 def test_a_drain_gets_more_time_than_it_gives_to_evictions() -> None:

@@ -13,6 +13,8 @@ from upgrade_guard.lab.layout import Layout, NotALab
 
 # What the programs of a lab answer to words that they do not know (EX_USAGE of sysexits.h).
 UNKNOWN = 64
+# What every program answers on a machine without power, where none can run: as ssh does.
+OFF = 255
 
 
 class UnknownWords(Exception):
@@ -87,6 +89,9 @@ def complain(text: str) -> None:
 
 def run(program: str, node: str, directory: str) -> None:
     """Run a program with the words of sys.argv, and exit as it does."""
+    if Layout(Path(directory)).off_mark(node).exists():
+        complain(f"{program}: the machine of {node} is off")
+        sys.exit(OFF)
     module = importlib.import_module(f"upgrade_guard.lab.programs.{program.replace('-', '_')}")
     main: Callable[[Place, list[str]], int] = module.main
     try:

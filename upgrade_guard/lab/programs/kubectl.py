@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from upgrade_guard.lab import kubectl_changes, kubectl_drain, kubectl_tables, releases
+from upgrade_guard.lab import balancer, kubectl_changes, kubectl_drain, kubectl_tables, releases
 from upgrade_guard.lab.gateway import EtcdAway, EtcdRefused
 from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
@@ -76,8 +76,9 @@ KINDS = frozenset(
 def main(place: Place, words: list[str]) -> int:
     """Dispatch on the verb."""
     given = take_apart(words, values=VALUES, switches=SWITCHES)
-    if given.value("--server", "-s"):
-        return _from_the_node(place, given)
+    server = given.value("--server", "-s")
+    if server and balancer.host_and_port(server)[1] == balancer.HTTPS:
+        return _from_the_node(place, given, server.removeprefix("https://"))
     match given.plain:
         case ("version",):
             return _version(place, given)
@@ -94,15 +95,16 @@ def main(place: Place, words: list[str]) -> int:
 
 @contextmanager
 def reached(place: Place, given: Words) -> Iterator[Simulation]:
-    """The lab with an API server that answers. Raises Failure as kubectl says it when there is none."""
-    _kubeconfig(place, given)
+    """The lab with the API server that was asked. Raises Failure as kubectl says it when it does not answer."""
+    named = _kubeconfig(place, given)
+    server = given.value("--server", "-s", default=named)
     with opened(place.directory, node=place.node) as lab:
-        if lab.world is None:
-            address = lab.settings.addresses.get(place.node, "127.0.0.1")
-            server = f"{address}:{lab.settings.ports.api_server}"
-            raise Failure(
-                f"The connection to the server {server} was refused - did you specify the right host or port?"
-            )
+        lab.asked = balancer.answers_at(lab, server)
+        if lab.world is None or not lab.asked:
+            if balancer.is_endpoint(lab, server):
+                raise Failure("Unable to connect to the server: EOF")  # what haproxy makes of no server behind it
+            shown = server.removeprefix("https://")
+            raise Failure(f"The connection to the server {shown} was refused - did you specify the right host or port?")
         try:
             yield lab
         except EtcdRefused as refused:
@@ -111,12 +113,16 @@ def reached(place: Place, given: Words) -> Iterator[Simulation]:
             raise Failure("Error from server: etcdserver: request timed out") from away
 
 
-def _kubeconfig(place: Place, given: Words) -> None:
+def _kubeconfig(place: Place, given: Words) -> str:
+    """The server that the kubeconfig in use names."""
     path = Path(given.value("--kubeconfig", default=str(place.layout.kubernetes(place.node) / "admin.conf")))
     if not path.exists():
         raise Failure(f"error: stat {path}: no such file or directory")
-    if "client-certificate-data:" not in path.read_text():
+    text = path.read_text()
+    if "client-certificate-data:" not in text:
         raise Failure(f"error: error loading config file {path}: not a kubeconfig with a client certificate")
+    lines = (line.strip() for line in text.splitlines())
+    return next((line.removeprefix("server: ") for line in lines if line.startswith("server: ")), "")
 
 
 def plural(word: str) -> str:
@@ -188,12 +194,11 @@ def _raw(place: Place, given: Words) -> int:
     return 0
 
 
-def _from_the_node(place: Place, given: Words) -> int:
+def _from_the_node(place: Place, given: Words, address: str) -> int:
     """Whether a cluster IP leads from this node to an API server: kube-proxy has to have seen the service."""
-    address = given.value("--server", "-s").removeprefix("https://")
-    cluster_ip, _, port = address.partition(":")
-    if given.plain != ("get",) or given.value("--raw") != "/version" or port != "443":
-        raise UnknownWords("--server is only there for: get --raw /version at https://CLUSTERIP:443")
+    cluster_ip = address.partition(":")[0]
+    if given.plain != ("get",) or given.value("--raw") != "/version":
+        raise UnknownWords("a service is only there for: get --raw /version at https://CLUSTERIP:443")
     if not given.value("--kubeconfig"):
         raise Failure("Please enter Username: error: EOF")  # kubectl asks, and nobody is there to answer
     if given.value("--tls-server-name") not in ("kubernetes", "kubernetes.default"):
@@ -231,8 +236,8 @@ def _version(place: Place, given: Words) -> int:
 
 
 def server_version(lab: Simulation, name: str = "") -> str:
-    """The version of the API server that answers, or of the one on that node."""
-    container = lab.api_server(name or lab.answering[0])
+    """The version of the API server that was asked, or of the one on that node."""
+    container = lab.api_server(name or lab.asked)
     return container.image.rsplit(":", 1)[1] if container else ""
 
 

@@ -1,0 +1,124 @@
+"""A machine of a cluster with three control planes is lost: before a run, in it, and on the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from scenario.ends import AFTER, BEFORE, assert_data_went_back, assert_rolled_back
+from scenario.machines import Machines
+from scenario.stage import TARGET, Stage
+
+UPGRADE_ON_CP2 = "control-plane/cp2/upgrade-node"
+
+
+@pytest.fixture
+def machines(new_stage: Callable[..., Stage]) -> Machines:
+    stage = new_stage(control_planes=3, over_ssh=True)
+    stage.put_key(BEFORE, "written before the run")
+    return Machines(stage)
+
+
+def lose_cp3_while_cp2_is_upgraded(machines: Machines) -> None:
+    """The run goes on until kubeadm works on cp2, then the machine of cp3 is gone; it ends with exit 4."""
+    stage = machines.stage
+    with stage.held(stage.lab.layout.programs("cp2") / "kubeadm", "upgrade node") as wait_for:
+        going = machines.start("run", TARGET, "--yes")
+        wait_for(going)
+        stage.put_key(AFTER, "written after the snapshot")
+        machines.off("cp3")
+        answer = going.wait()
+    assert answer.exit_code == 4, str(answer)
+    assert "cp3 does not answer" in answer.error["message"]
+    assert " resume`" in answer.error["hint"]
+    assert " rollback`" in answer.error["hint"]
+
+
+def test_a_run_does_not_begin_while_a_machine_is_lost(machines: Machines) -> None:
+    machines.off("cp3")
+    answer = machines.start("run", TARGET, "--yes").wait()
+    assert answer.exit_code in (3, 4), str(answer)
+    assert "cp3" in answer.error["message"]
+    assert machines.stage.states() == []
+
+
+def test_a_lost_machine_is_told_and_the_run_goes_on_once_it_is_back(machines: Machines) -> None:
+    lose_cp3_while_cp2_is_upgraded(machines)
+    assert machines.stage.states()[-1] == "planned"
+    machines.on("cp3")
+    answer = machines.start("resume", "--yes").wait()
+    assert answer.exit_code == 0, str(answer)
+    assert machines.stage.states()[-1] == "completed"
+
+
+def test_the_majority_goes_back_and_the_lost_machine_later(machines: Machines) -> None:
+    stage = machines.stage
+    before = stage.truth()
+    lose_cp3_while_cp2_is_upgraded(machines)
+    answer = machines.start("rollback", "--confirm-cluster", "lab").wait()
+    assert answer.exit_code == 6, str(answer)
+    assert "cp3 is behind" in answer.error["message"]
+    assert stage.states()[-1] == "rolling-back"
+    assert stage.key(AFTER) is None
+    served = stage.shell("cp1", "kubectl", "get", "--raw", "/version").stdout
+    assert "v1.27.16" in served
+    assert stage.outcomes("rollback/cp3/swap") == []
+
+    again = machines.start("resume", "--yes").wait()
+    assert again.exit_code == 6, str(again)
+
+    machines.on("cp3")
+    answer = machines.start("resume", "--yes").wait()
+    assert answer.exit_code == 7, str(answer)
+    assert_rolled_back(stage, before)
+    assert_data_went_back(stage)
+    hashes = stage.hashes()
+    assert set(hashes) == {"cp1", "cp2", "cp3"}
+    assert len(set(hashes.values())) == 1
+
+
+def test_a_machine_that_never_comes_back_is_given_up(machines: Machines) -> None:
+    stage = machines.stage
+    lose_cp3_while_cp2_is_upgraded(machines)
+    refused = machines.start("rollback", "--without", "cp2", "--confirm-cluster", "lab").wait()
+    assert refused.exit_code == 3, str(refused)
+    unknown = machines.start("rollback", "--without", "cp9", "--confirm-cluster", "lab").wait()
+    assert unknown.exit_code == 2, str(unknown)
+    answer = machines.start("rollback", "--without", "cp3", "--confirm-cluster", "lab").wait()
+    assert answer.exit_code == 0, str(answer)
+    assert stage.states()[-1] == "rolled-back"
+    assert stage.outcomes("rollback/cp3/remove-member")[-1] == "succeeded"
+    approvals = stage.rows("select how from approvals")
+    assert "--without cp3" in [row["how"] for row in approvals]
+
+
+def test_without_a_majority_nothing_is_touched(machines: Machines) -> None:
+    stage = machines.stage
+    lose_cp3_while_cp2_is_upgraded(machines)
+    machines.off("cp1")
+    answer = machines.start("rollback", "--confirm-cluster", "lab").wait()
+    assert answer.exit_code == 6, str(answer)
+    assert "no majority" in answer.error["message"]
+    assert stage.rows("select name from steps where name like 'rollback/%/stop-%'") == []
+    machines.on("cp1")
+    answer = machines.start("resume", "--yes").wait()
+    assert answer.exit_code == 6, str(answer)
+    assert "cp3 is behind" in answer.error["message"]
+
+
+def test_a_machine_that_is_lost_during_the_restore_is_left_for_later(machines: Machines) -> None:
+    stage = machines.stage
+    stage.fail_after("cp2", "kubeadm", "upgrade node")
+    before = stage.truth()
+    with stage.held(stage.lab.layout.programs("cp3") / "crictl", "stop") as wait_for:
+        going = machines.start("run", TARGET, "--yes")
+        wait_for(going)
+        machines.off("cp3")
+        answer = going.wait()
+    assert answer.exit_code == 6, str(answer)
+    assert "cp3 is behind" in answer.error["message"]
+    machines.on("cp3")
+    answer = machines.start("resume", "--yes").wait()
+    assert answer.exit_code == 7, str(answer)
+    assert_rolled_back(stage, before)
+    assert len(set(stage.hashes().values())) == 1
