@@ -147,7 +147,7 @@ def fresh_kubelet(site: Site, node: Node, name: str, run_id: str) -> Step:
 
 
 def renew_watchers(site: Site, cluster: Cluster, name: str = "rollback/watchers") -> Step:
-    """Recreate pods of kube-system on these nodes that watch the API, when the restored revision is below what they saw.
+    """Recreate pods of kube-system on these nodes that watch the API, if the restored revision is below what they saw.
 
     Without a bumped revision kube-proxy and the CNI act on stale data for hours (kubernetes#107457); with it their
     watches end by themselves and nothing has to be done (measured).
