@@ -16,6 +16,9 @@ from upgrade_guard.phases.site import Site
 SILENCE = 10.0
 """Seconds for which a machine is asked again before it counts as lost: a lost packet is no lost machine."""
 
+LOOKS = 3
+"""How often it is asked at least: one command that hangs may take all of that time."""
+
 ANSWERING = "rollback/answering"
 BEHIND = "rollback/behind"
 
@@ -141,18 +144,20 @@ def outdated(site: Site, cluster: Cluster, facts: Facts, choice: str) -> tuple[s
     return (BEHIND,) if facts.has(BEHIND) and silent(site, late) else ()
 
 
-_NOTHING = Command(("true",), timeout=10.0)
+_NOTHING = Command(("true",), timeout=5.0)
 
 
 def _silence_of(site: Site, node: Node) -> str:
     deadline = site.clock.monotonic() + SILENCE
+    asked = 0
     while True:
+        asked += 1
         try:
             if site.on(node).host.run(_NOTHING).ok:
                 return ""
             reason = f"{node.name} does not run a program in time"
         except HostUnreachable as problem:
             reason = problem.message
-        if site.clock.monotonic() >= deadline:
+        if asked >= LOOKS and site.clock.monotonic() >= deadline:
             return reason
         site.clock.pause(PACE)
