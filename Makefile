@@ -68,10 +68,10 @@ test: $(READY) ## every test
 package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
 
-prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about an hour (root, Go, apt)
+prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about two hours (root, Go, apt)
 	$(PYTEST) tests/proving --timeout 7200
 
-prove-main: $(READY) ## the same, but only an upgrade that fails and one that completes
+prove-main: $(READY) ## the same, but only upgrades that fail, of one and of three, and one that completes
 	$(PYTEST) tests/proving --timeout 7200 -m main_path
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models

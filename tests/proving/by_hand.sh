@@ -23,6 +23,37 @@ packages() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --allow-downgrades --allow-change-held-packages "$@" >/dev/null
   apt-mark hold kubeadm kubelet kubectl >/dev/null
 }
+stop_api() {
+  systemctl stop kubelet
+  mkdir -p /etc/kubernetes.held && mv /etc/kubernetes/manifests/*.yaml /etc/kubernetes.held/
+  for name in kube-controller-manager kube-scheduler kube-apiserver; do halt $name; done
+}
+stop_etcd() {
+  halt etcd
+  ! pgrep -x etcd
+}
+peer() { sed -n 's/.*--initial-advertise-peer-urls=//p' /backup/kubernetes/manifests/etcd.yaml; }
+restore() {
+  local dir; dir=$(data)
+  mv "$dir/member" "$dir/.aside-$(date +%s)"
+  /backup/bin/etcdutl snapshot restore /backup/pre.db --data-dir "$dir/.new" --name "$(hostname)" \
+    --initial-cluster "$1" --initial-advertise-peer-urls "$(peer)" \
+    --initial-cluster-token "$2" --bump-revision 1000000000 --mark-compacted
+  mv "$dir/.new/member" "$dir/member" && rmdir "$dir/.new"
+}
+files() {
+  cp -a /etc/kubernetes /etc/kubernetes.undone && find /etc/kubernetes -mindepth 1 -delete
+  cp -a /backup/kubernetes/. /etc/kubernetes/
+  rm -f /var/lib/kubelet/instance-config.yaml && cp -a /backup/kubelet/. /var/lib/kubelet/
+  cp -a /backup/kubernetes.list /etc/apt/sources.list.d/
+  if ! dpkg-query -W -f '${Package}=${Version}\n' kubeadm kubelet kubectl | cmp -s - /backup/packages; then
+    apt-get update -qq
+    packages $(cat /backup/packages)
+  fi
+}
+start() {
+  systemctl daemon-reload && systemctl restart kubelet
+}
 
 case $1 in
 save) # what the way back needs: files, package versions, a snapshot
@@ -43,29 +74,17 @@ packages) # NAME=VERSION...
   shift
   packages "$@"
   ;;
-restart)
-  systemctl daemon-reload && systemctl restart kubelet
-  ;;
-back) # etcd, files and packages of a cluster with one control plane
-  systemctl stop kubelet
-  mkdir -p /etc/kubernetes.held && mv /etc/kubernetes/manifests/*.yaml /etc/kubernetes.held/
-  for name in kube-controller-manager kube-scheduler kube-apiserver etcd; do halt $name; done
-  ! pgrep -x etcd
-  dir=$(data) peer=$(sed -n 's/.*--initial-advertise-peer-urls=//p' /backup/kubernetes/manifests/etcd.yaml)
-  mv "$dir/member" "$dir/.aside-$(date +%s)"
-  /backup/bin/etcdutl snapshot restore /backup/pre.db --data-dir "$dir/.new" --name "$(hostname)" \
-    --initial-cluster "$(hostname)=$peer" --initial-advertise-peer-urls "$peer" \
-    --initial-cluster-token "by-hand-$(date +%s)" --bump-revision 1000000000 --mark-compacted
-  mv "$dir/.new/member" "$dir/member" && rmdir "$dir/.new"
-  cp -a /etc/kubernetes /etc/kubernetes.undone && find /etc/kubernetes -mindepth 1 -delete
-  cp -a /backup/kubernetes/. /etc/kubernetes/
-  rm -f /var/lib/kubelet/instance-config.yaml && cp -a /backup/kubelet/. /var/lib/kubelet/
-  cp -a /backup/kubernetes.list /etc/apt/sources.list.d/
-  if ! dpkg-query -W -f '${Package}=${Version}\n' kubeadm kubelet kubectl | cmp -s - /backup/packages; then
-    apt-get update -qq
-    packages $(cat /backup/packages)
-  fi
-  systemctl daemon-reload && systemctl restart kubelet
+stop-api) stop_api ;;
+stop-etcd) stop_etcd ;;
+restore) restore "$2" "$3" ;; # MEMBERS TOKEN, as every control plane has them
+files) files ;;
+start) start ;;
+back) # all of it, of a cluster with one control plane
+  stop_api
+  stop_etcd
+  restore "$(hostname)=$(peer)" "by-hand-$(date +%s)"
+  files
+  start
   until [ "$(kubectl get --raw /readyz 2>/dev/null)" = ok ]; do sleep 0.5; done
   ;;
 esac

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proving import images, kubeadm_files, node_image
+from proving import balancer, images, kubeadm_files, node_image
 from proving.ground import NEW, OLD, alone, podman, run, until
 from proving.packages import repositories, repository
 from proving.store import BOX, LIMITS, seed, stock
@@ -33,6 +33,10 @@ class ProvingNode:
     def active(self, unit: str) -> bool:
         """Does systemd say that the unit is up?"""
         return self.run("systemctl", "is-active", unit, check=False).strip() == "active"
+
+    def at_work(self, *words: str) -> bool:
+        """Does a process with these words run on the node?"""
+        return any(set(words) <= set(argv) for argv in self.processes().values())
 
     def read(self, path: str) -> str:
         return self.run("cat", path)
@@ -80,17 +84,22 @@ class ProvingNode:
 
 @dataclass
 class Cluster:
-    """One control plane and one worker. /var/lib/etcd is a mount point; another `etcd_dir` is a plain directory."""
+    """Control planes and one worker. /var/lib/etcd is a mount point; another `etcd_dir` is a plain directory.
+
+    Before several control planes stands a balancer with a name and an address of its own.
+    """
 
     name: str
     directory: Path
     subnet: str
     etcd_dir: str = "/var/lib/etcd"
     version: str = OLD
+    members: int = 1
     nodes: list[ProvingNode] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        places = (("cp1", 11, 1), ("w1", 21, 21))
+        planes = [(f"cp{number}", 10 + number, number) for number in range(1, self.members + 1)]
+        places = (*planes, ("w1", 21, 21))
         self.nodes = [
             ProvingNode(f"{self.name}-{kind}", f"{self.subnet}.{host}", number, self.directory / kind / "state")
             for kind, host, number in places
@@ -98,11 +107,31 @@ class Cluster:
 
     @property
     def control_plane(self) -> ProvingNode:
+        """The first one."""
         return self.nodes[0]
 
     @property
+    def control_planes(self) -> list[ProvingNode]:
+        return self.nodes[: self.members]
+
+    @property
     def worker(self) -> ProvingNode:
-        return self.nodes[1]
+        return self.nodes[-1]
+
+    @property
+    def balanced(self) -> bool:
+        """Does a balancer stand before the API servers?"""
+        return self.members > 1
+
+    @property
+    def api_name(self) -> str:
+        """The balancer's name, which only the nodes know."""
+        return f"api.{self.name}.test"
+
+    @property
+    def api_address(self) -> str:
+        """Where the cluster's API is: at the balancer, or at the only control plane."""
+        return f"{self.subnet}.10" if self.balanced else self.control_plane.address
 
     def kubectl(self, *argv: str, check: bool = True, stdin: bytes | None = None) -> str:
         return self.control_plane.run("kubectl", *argv, check=check, stdin=stdin)
@@ -114,17 +143,23 @@ class Cluster:
                 repository(version)
                 images.of(version)
             image = node_image.of(self.version)
+            if self.balanced:
+                balancer.image()
             seed()
         self.directory.mkdir(parents=True, exist_ok=True)
         key = self.directory / "id_ed25519"
         if not key.exists():
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "proving", "-f", key)
         podman("network", "create", "--disable-dns", "--subnet", f"{self.subnet}.0/24", self.name)
+        if self.balanced:
+            addresses = [node.address for node in self.control_planes]
+            balancer.start(self.name, self.api_address, addresses, self.directory)
         for node in self.nodes:
             self.boot(node, image)
         for node in self.nodes:
             until(lambda node=node: node.active("containerd"), 60)
-        self.control_plane.run("kubeadm", "init", "--config", "/etc/proving/init.yaml", timeout=400)
+        shared = ("--upload-certs",) if self.balanced else ()
+        self.control_plane.run("kubeadm", "init", "--config", "/etc/proving/init.yaml", *shared, timeout=400)
         for node in self.nodes[1:]:
             node.run("kubeadm", "join", "--config", "/etc/proving/join.yaml", timeout=300)
         self.kubectl("apply", "--server-side", "-f", "-", stdin=kubeadm_files.workload().encode())
@@ -141,9 +176,11 @@ class Cluster:
         others = (other for other in self.nodes if other is not node)
         routes = "".join(f"ip route replace 10.244.{other.number}.0/24 via {other.address}\n" for other in others)
         (place / "etc" / "routes.sh").write_text(routes)
-        init = kubeadm_files.init_configuration(node.name, node.address, self.version, self.etcd_dir)
+        endpoint = f"{self.api_name}:{balancer.PORT}" if self.balanced else ""
+        init = kubeadm_files.init_configuration(node.name, node.address, self.version, self.etcd_dir, endpoint)
         (place / "etc" / "init.yaml").write_text(init)
-        join = kubeadm_files.join_configuration(node.name, f"{self.nodes[0].address}:6443")
+        advertise = node.address if node in self.control_planes else ""
+        join = kubeadm_files.join_configuration(node.name, endpoint or f"{self.nodes[0].address}:6443", advertise)
         (place / "etc" / "join.yaml").write_text(join)
         data = "/var/lib/etcd" if self.etcd_dir == "/var/lib/etcd" else "/srv"
         mounts = {
@@ -157,7 +194,10 @@ class Cluster:
             self.directory / "id_ed25519.pub": "/root/.ssh/authorized_keys:ro",
         }
         volumes = [word for source, there in mounts.items() for word in ("-v", f"{source}:{there}")]
-        hosts = [word for other in self.nodes for word in ("--add-host", f"{other.name}:{other.address}")]
+        known = {other.name: other.address for other in self.nodes}
+        if self.balanced:
+            known[self.api_name] = self.api_address
+        hosts = [word for other, address in known.items() for word in ("--add-host", f"{other}:{address}")]
         name = ("--name", node.name, "--hostname", node.name, "--network", self.name, "--ip", node.address)
         dns = ("--dns", self.nodes[0].address, "--label", f"proving={self.name}")
         podman("run", "-d", *name, *dns, *hosts, *BOX, *LIMITS, *volumes, image, "/sbin/init")

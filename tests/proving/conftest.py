@@ -38,6 +38,12 @@ def mounted_etcd(proving_ground: Path) -> Iterator[Cluster]:
     yield from booted(Cluster("ug-prove-b", proving_ground / "clusters" / "b", "10.93.2"))
 
 
+@pytest.fixture(scope="module")
+def three_planes(proving_ground: Path) -> Iterator[Cluster]:
+    """A cluster of three control planes behind a balancer."""
+    yield from booted(Cluster("ug-prove-c", proving_ground / "clusters" / "c", "10.93.3", members=3))
+
+
 def booted(cluster: Cluster) -> Iterator[Cluster]:
     with alone(cluster.name):
         cluster.down()

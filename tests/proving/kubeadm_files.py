@@ -10,17 +10,23 @@ IGNORED = ("SystemVerification", "Swap", "FileContent--proc-sys-net-bridge-bridg
 TOKEN = "abcdef.0123456789abcdef"
 
 
-def init_configuration(name: str, address: str, version: str, etcd_dir: str) -> str:
-    """For `kubeadm init` on the first control plane."""
+CERTIFICATE_KEY = "5c" * 32
+"""What further control planes decrypt the first one's certificates with."""
+
+
+def init_configuration(name: str, address: str, version: str, etcd_dir: str, endpoint: str = "") -> str:
+    """For `kubeadm init` on the first control plane; `endpoint` is what stands before several of them."""
+    certificates = f"certificateKey: {CERTIFICATE_KEY}\n" if endpoint else ""
+    before = f"controlPlaneEndpoint: {endpoint}\n" if endpoint else ""
     return f"""apiVersion: kubeadm.k8s.io/v1beta4
 kind: InitConfiguration
 bootstrapTokens: [{{token: {TOKEN}, ttl: 0s}}]
-localAPIEndpoint: {{advertiseAddress: {address}}}
+{certificates}localAPIEndpoint: {{advertiseAddress: {address}}}
 {registration(name)}---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 kubernetesVersion: v{version}
-networking: {{podSubnet: 10.244.0.0/16}}
+{before}networking: {{podSubnet: 10.244.0.0/16}}
 etcd: {{local: {{dataDir: {etcd_dir}}}}}
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -37,12 +43,14 @@ iptables: {{masqueradeAll: true}}
 """
 
 
-def join_configuration(name: str, server: str) -> str:
-    """For `kubeadm join` on a worker; `server` is the API as address:port."""
+def join_configuration(name: str, server: str, advertise: str = "") -> str:
+    """For `kubeadm join`; `server` is the API as host:port, `advertise` the address of one more control plane."""
+    api = f"{{advertiseAddress: {advertise}}}"
+    plane = f"controlPlane: {{certificateKey: {CERTIFICATE_KEY}, localAPIEndpoint: {api}}}\n" if advertise else ""
     return f"""apiVersion: kubeadm.k8s.io/v1beta4
 kind: JoinConfiguration
 discovery: {{bootstrapToken: {{token: {TOKEN}, apiServerEndpoint: "{server}", unsafeSkipCAVerification: true}}}}
-{registration(name)}"""
+{plane}{registration(name)}"""
 
 
 def registration(name: str) -> str:

@@ -22,6 +22,9 @@ STAGES = {
 }
 """What a row calls the time in which a run stood at these states."""
 
+BY_HAND = "by hand, "
+"""Before the name of a scenario: the same typed by hand."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -95,14 +98,24 @@ def keep(measured: Row) -> None:
 
 def table(rows: list[Row]) -> str:
     """As it stands in the documents."""
-    head = ("scenario", "end", *STAGES, "from stop to API", "API away", "at once", "from crash to old API", "load")
+    times = ("from stop to API", "times by hand", "API away", "at once", "from crash to old API")
+    head = ("scenario", "end", *STAGES, *times, "load")
     lines = [head, tuple("---" for _ in head)]
     for one in rows:
         stages = (seconds(one.stages.get(name)) for name in STAGES)
         away = (seconds(sum(one.api_away)), seconds(max(one.api_away, default=0.0)))
-        others = (seconds(one.from_stop_to_api), *away, seconds(one.from_crash_to_old_api), f"{one.load:.0f}")
+        stopped = (seconds(one.from_stop_to_api), times_by_hand(one, rows))
+        others = (*stopped, *away, seconds(one.from_crash_to_old_api), f"{one.load:.0f}")
         lines.append((one.scenario, one.end, *stages, *others))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def times_by_hand(one: Row, rows: list[Row]) -> str:
+    """How many times as long from the first stop to the API it took as the same typed by hand; "" where nobody did."""
+    for other in rows:
+        if other.scenario == f"{BY_HAND}{one.scenario}" and one.from_stop_to_api and other.from_stop_to_api:
+            return f"{one.from_stop_to_api / other.from_stop_to_api:.1f}"
+    return ""
 
 
 def seconds(value: float | None) -> str:

@@ -20,7 +20,8 @@ from proving.cluster import Cluster
 from proving.kubeadm_files import IGNORED
 
 PROGRAM = str(Path(sys.executable).parent / "upgrade-guard")
-TIMEOUT = 1800.0
+TIMEOUT = 3600.0
+"""Seconds for one command: three control planes took a third of it on a machine with a load of twenty."""
 PACE = 0.02
 """Seconds between two looks for a moment: some of what is waited for lives for a second."""
 
@@ -86,6 +87,13 @@ class Operator:
         """Is the newest run at a step whose name ends like this?"""
         rows = self.journal("SELECT name, outcome FROM steps ORDER BY seq DESC LIMIT 1")
         return bool(rows) and str(rows[0][0]).endswith(step) and rows[0][1] == "started"
+
+    def wrote_after_the_snapshot(self) -> bool:
+        """A ConfigMap that is newer than the snapshot, written as soon as the run has one. False until then."""
+        if self.stands_at() not in ("copied", "planned"):
+            return False
+        self.cluster.kubectl("create", "configmap", "after")
+        return True
 
     def moments(self) -> list[tuple[datetime, str, str]]:
         """When the newest run moved: the time, from where, to where; its beginning first."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proving.cluster import READY_TIMEOUT, Cluster
+from proving import members
+from proving.cluster import READY_TIMEOUT, Cluster, ProvingNode
 from proving.ground import NEW, OLD, until
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -16,15 +17,15 @@ NOT_THERE = ("etcdctl", "etcdutl", "crictl")
 
 @dataclass(frozen=True)
 class Standing:
-    """Of every node by name, and of the control plane's components by name."""
+    """Of every node by name; `images` and `etcd` of every control plane, its components' images by their name."""
 
     kubelets: dict[str, str]
     cordoned: dict[str, str]
     packages: dict[str, str]
     holds: dict[str, str]
     sources: dict[str, str]
-    images: dict[str, str]
-    etcd: str
+    images: dict[str, dict[str, str]]
+    etcd: dict[str, str]
 
 
 def standing(cluster: Cluster) -> Standing:
@@ -35,26 +36,29 @@ def standing(cluster: Cluster) -> Standing:
         return dict(line.split("=", 1) for line in cluster.kubectl(*words).split())
 
     query = ("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *PACKAGES)
-    manifests = cluster.control_plane.run("grep", "-rhoE", r"image: \S+", "/etc/kubernetes/manifests")
-    images = [line.removeprefix("image: ") for line in manifests.splitlines()]
-    process = cluster.control_plane.run("pgrep", "-x", "etcd").split()[0]
-    etcd = cluster.control_plane.run(f"/proc/{process}/root/usr/local/bin/etcd", "--version")
     return Standing(
         kubelets=of_nodes(".status.nodeInfo.kubeletVersion"),
         cordoned=of_nodes(".spec.unschedulable"),
         packages={node.name: node.run(*query) for node in cluster.nodes},
         holds={node.name: node.run("apt-mark", "showhold") for node in cluster.nodes},
         sources={node.name: node.read(SOURCE) for node in cluster.nodes},
-        images={image.rpartition("/")[2].partition(":")[0]: image for image in images},
-        etcd=etcd.splitlines()[0].partition(": ")[2],
+        images={node.name: images_of(node) for node in cluster.control_planes},
+        etcd={node.name: members.version(node) for node in cluster.control_planes},
     )
+
+
+def images_of(node: ProvingNode) -> dict[str, str]:
+    """The images in a control plane's manifests by component."""
+    manifests = node.run("grep", "-rhoE", r"image: \S+", "/etc/kubernetes/manifests")
+    images = [line.removeprefix("image: ") for line in manifests.splitlines()]
+    return {image.rpartition("/")[2].partition(":")[0]: image for image in images}
 
 
 def begin(cluster: Cluster) -> Standing:
     """A cluster at the old version with nothing of an earlier story left; fails where one left something."""
     found = standing(cluster)
     assert set(found.kubelets.values()) == {f"v{OLD}"}, found
-    assert found.etcd.startswith("3.5."), found
+    assert all(version.startswith("3.5.") for version in found.etcd.values()), found
     cluster.kubectl("delete", "configmap", "after", "--ignore-not-found")
     for node in cluster.nodes:
         assert node.run("which", *NOT_THERE, check=False) == ""
@@ -65,6 +69,7 @@ def came_back(cluster: Cluster, before: Standing) -> None:
     """Everything as before: versions, etcd's data, packages, holds and sources; and kubeadm can plan again."""
     until(cluster.settled, READY_TIMEOUT)
     assert standing(cluster) == before
+    until(lambda: members.equal(cluster), READY_TIMEOUT)
     names = cluster.kubectl("get", "configmap", "-o", "name").split()
     assert "configmap/before" in names
     assert "configmap/after" not in names
@@ -79,9 +84,12 @@ def went_up(cluster: Cluster, before: Standing) -> None:
     until(cluster.settled, READY_TIMEOUT)
     after = standing(cluster)
     assert set(after.kubelets.values()) == {f"v{NEW}"}
-    assert after.etcd.startswith("3.6.")
+    assert all(version.startswith("3.6.") for version in after.etcd.values())
     assert (after.holds, after.cordoned) == (before.holds, before.cordoned)
-    assert set(after.images) == set(COMPONENTS)
-    assert all(image.endswith(f":v{NEW}") for name, image in after.images.items() if name != "etcd")
+    for images in after.images.values():
+        assert set(images) == set(COMPONENTS)
+        assert all(image.endswith(f":v{NEW}") for name, image in images.items() if name != "etcd")
+    assert all(f" {NEW}-" in line for packages in after.packages.values() for line in packages.splitlines())
+    until(lambda: members.equal(cluster), READY_TIMEOUT)
     assert "configmap/before" in cluster.kubectl("get", "configmap", "-o", "name").split()
     assert "upgrade-guard-canary" not in cluster.kubectl("get", "pods,services", "-n", "kube-system")

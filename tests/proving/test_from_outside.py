@@ -16,21 +16,13 @@ from proving.watching import ApiWatch, CrashWatch
 BROKEN = "this build is broken"
 
 
-def write_after_the_snapshot(cluster: Cluster, operator: Operator) -> bool:
-    """A ConfigMap that is newer than the snapshot, written as soon as the run has one."""
-    if operator.stands_at() not in ("copied", "planned"):
-        return False
-    cluster.kubectl("create", "configmap", "after")
-    return True
-
-
 def test_by_hand_kubeadm_waits_for_a_broken_api_server(plain_etcd: Cluster) -> None:
     cluster, node = plain_etcd, plain_etcd.control_plane
     before = begin(cluster)
     by_hand.step(node, "save")
     by_hand.new_kubeadm(node)
     node.import_image(images.broken("kube-apiserver", NEW))
-    with ApiWatch(node) as api, CrashWatch(node, "kube-apiserver", BROKEN) as crash:
+    with ApiWatch(node.address) as api, CrashWatch(node, "kube-apiserver", BROKEN) as crash:
         began = time.monotonic()
         status, said = by_hand.apply(node)
         applied = time.monotonic() - began
@@ -50,16 +42,15 @@ def test_by_hand_an_upgrade_and_the_way_back(plain_etcd: Cluster) -> None:
     node.import_image(images.of(NEW) / "kube-apiserver.tar")
     by_hand.step(node, "save")
     by_hand.new_kubeadm(node)
-    with ApiWatch(node) as api:
+    with ApiWatch(node.address) as api:
         began = time.monotonic()
         status, said = by_hand.apply(node)
         applied = time.monotonic() - began
     assert status == 0, said
     measured.keep(measured.row("by hand, kubeadm alone", "upgraded", {"control plane": applied}, api))
-    by_hand.step(node, "packages", f"kubelet={NEW}-1.1", f"kubectl={NEW}-1.1")
-    by_hand.step(node, "restart")
+    by_hand.new_kubelet(node)
     until(cluster.settled, READY_TIMEOUT)
-    with ApiWatch(node) as api:
+    with ApiWatch(node.address) as api:
         back = by_hand.step(node, "back")
     came_back(cluster, before)
     name = "by hand, `rollback` once the control plane is done"
@@ -73,9 +64,9 @@ def test_a_broken_api_server_is_rolled_back(plain_etcd: Cluster, operators: list
     node.import_image(images.broken("kube-apiserver", NEW))
     operator = outside(cluster, "broken-api-server")
     operators.append(operator)
-    with ApiWatch(node) as api, CrashWatch(node, "kube-apiserver", BROKEN) as crash:
+    with ApiWatch(node.address) as api, CrashWatch(node, "kube-apiserver", BROKEN) as crash:
         run = operator.start("run", f"v{NEW}", "--yes")
-        run.when(lambda: write_after_the_snapshot(cluster, operator))
+        run.when(lambda: operator.wrote_after_the_snapshot())
         ended = run.wait()
     assert ended.status == 7, ended.said[-4000:]
     assert "crash-loops" in ended.said
@@ -95,7 +86,7 @@ def test_a_reboot_in_the_middle_and_second_thoughts(plain_etcd: Cluster, operato
     operator = outside(cluster, "second-thoughts")
     operators.append(operator)
     run = operator.start("run", f"v{NEW}", "--yes")
-    run.when(lambda: write_after_the_snapshot(cluster, operator))
+    run.when(lambda: operator.wrote_after_the_snapshot())
     run.when(lambda: ":3.6." in (node.root / "etc/kubernetes/manifests/etcd.yaml").read_text())
     podman("restart", "-t", "0", node.name)
     ended = run.wait()
@@ -109,7 +100,7 @@ def test_a_reboot_in_the_middle_and_second_thoughts(plain_etcd: Cluster, operato
     assert ended.status == 130, ended.said[-4000:]
     assert set(operator.run("status", "--json").data) >= {"id", "target", "state", "next", "gate"}
 
-    with ApiWatch(node) as api:
+    with ApiWatch(node.address) as api:
         ended = operator.run("rollback", "--confirm-cluster", cluster.name)
     assert ended.status == 0, ended.said[-4000:]
     came_back(cluster, before)
@@ -126,7 +117,7 @@ def test_an_upgrade_completes(plain_etcd: Cluster, operators: list[Operator]) ->
     before = begin(cluster)
     operator = outside(cluster, "upgrade")
     operators.append(operator)
-    with ApiWatch(node) as api:
+    with ApiWatch(node.address) as api:
         ended = operator.run("run", f"v{NEW}", "--yes", "--json")
     assert ended.status == 0, ended.said[-4000:]
     assert ended.data["outcome"] == "completed"

@@ -25,17 +25,12 @@ def _ended(operator: Operator, operators: list[Operator]) -> None:
     operators.append(operator)
 
 
-def at_work(cluster: Cluster, *words: str) -> bool:
-    """Is a process with these words on the control plane?"""
-    return any(set(words) <= set(argv) for argv in cluster.control_plane.processes().values())
-
-
 def test_a_broken_scheduler_is_rolled_back_through_a_kill(mounted_etcd: Cluster, operator: Operator) -> None:
     """etcd runs 3.6 and the API server is new by then; the rollback is killed while it restores etcd."""
     cluster, node = mounted_etcd, mounted_etcd.control_plane
     before = begin(cluster)
     node.import_image(images.broken("kube-scheduler", NEW))
-    with ApiWatch(node) as api, CrashWatch(node, "kube-scheduler", BROKEN) as crash:
+    with ApiWatch(node.address) as api, CrashWatch(node, "kube-scheduler", BROKEN) as crash:
         run = operator.start("run", f"v{NEW}", "--yes")
         run.when(lambda: operator.stands_at() == "copied")
         cluster.kubectl("create", "configmap", "after")
@@ -57,7 +52,7 @@ def test_a_broken_kubelet_is_rolled_back(mounted_etcd: Cluster, operator: Operat
     cluster, node = mounted_etcd, mounted_etcd.control_plane
     before = begin(cluster)
     repository = faults.broken_kubelet(node)
-    with ApiWatch(node) as api:
+    with ApiWatch(node.address) as api:
         run = operator.start("run", f"v{NEW}", "--yes")
         run.when(lambda: operator.stands_at() == "copied")
         cluster.kubectl("create", "configmap", "after")
@@ -75,11 +70,11 @@ def test_an_upgrade_completes_through_kills(mounted_etcd: Cluster, operator: Ope
     before = begin(cluster)
     etcd = "etc/kubernetes/manifests/etcd.yaml"
     run = operator.start("run", f"v{NEW}", "--yes")
-    run.when(lambda: at_work(cluster, "apt-get", "install", f"kubeadm={NEW}-1.1"))
+    run.when(lambda: node.at_work("apt-get", "install", f"kubeadm={NEW}-1.1"))
     run.kill()
-    with ApiWatch(node) as api:
+    with ApiWatch(node.address) as api:
         run = operator.start("resume", "--yes")
-        run.when(lambda: at_work(cluster, "kubeadm", "apply") and ":3.6." in (node.root / etcd).read_text())
+        run.when(lambda: node.at_work("kubeadm", "apply") and ":3.6." in (node.root / etcd).read_text())
         run.kill()
         for drain in (f"control-plane/{node.name}/drain", f"nodes/{cluster.worker.name}/drain"):
             run = operator.start("resume", "--yes")

@@ -31,10 +31,13 @@ class Answer:
 
 
 class ApiWatch:
-    """Asks the API server of a control plane five times a second whether it is ready, and which version it is."""
+    """Asks the API at an address five times a second whether it is ready, and which version it is.
 
-    def __init__(self, node: ProvingNode) -> None:
-        self._address = node.address
+    It is that of a control plane or of the balancer, which answers with any API server.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._look, daemon=True)
         self._changes: list[tuple[float, str]] = []

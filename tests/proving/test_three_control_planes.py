@@ -1,0 +1,143 @@
+"""Three control planes behind a balancer, driven from outside over ssh; beside it the same typed by hand.
+
+Each of the three leads etcd in one of the scenarios: the snapshot comes from the leader, and an upgrade restarts it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from proving import by_hand, images, measured, members
+from proving.cluster import Cluster
+from proving.ground import NEW, OLD, podman, until
+from proving.operators import Operator, outside
+from proving.standing import begin, came_back, images_of, went_up
+from proving.watching import ApiWatch, CrashWatch, ready_version
+
+BROKEN = "this build is broken"
+BROKEN_SECOND = "broken API server on the second of three"
+
+
+def test_by_hand_a_broken_api_server_on_the_second(three_planes: Cluster) -> None:
+    """Whoever types sees the crash at once and has every command ready."""
+    cluster = three_planes
+    first, second, _ = cluster.control_planes
+    before = begin(cluster)
+    by_hand.save_together(cluster)
+    second.import_image(images.broken("kube-apiserver", NEW))
+    with ApiWatch(cluster.api_address) as api, CrashWatch(second, "kube-apiserver", BROKEN) as crash:
+        began = time.monotonic()
+        by_hand.new_kubeadm(first)
+        status, said = by_hand.apply(first)
+        assert status == 0, said
+        by_hand.new_kubelet(first)
+        by_hand.new_kubeadm(second)
+        by_hand.upgrade_node(second, lambda: crash.seen_at > 0)
+        stages = {"control plane": time.monotonic() - began}
+        stages["rollback"] = by_hand.back_together(cluster)
+    came_back(cluster, before)
+    name, back = f"{measured.BY_HAND}{BROKEN_SECOND}", stages["rollback"]
+    measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=back))
+
+
+@pytest.mark.main_path
+def test_a_broken_api_server_on_the_second_is_rolled_back(three_planes: Cluster, operators: list[Operator]) -> None:
+    """The first is wholly new by then, the third has not begun; the member that leads etcd is on the second."""
+    cluster = three_planes
+    first, second, _ = cluster.control_planes
+    before = begin(cluster)
+    members.lead(cluster, second)
+    second.import_image(images.broken("kube-apiserver", NEW))
+    operator = outside(cluster, "broken-api-server")
+    operators.append(operator)
+    with ApiWatch(cluster.api_address) as api:
+        run = operator.start("run", f"v{NEW}", "--yes")
+        run.when(operator.wrote_after_the_snapshot)
+        run.when(lambda: second.at_work("kubeadm", "upgrade", "node"))
+        assert images_of(first)["kube-apiserver"].endswith(f":v{NEW}")
+        assert f"kubelet {NEW}-" in first.run("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", "kubelet")
+        ended = run.wait()
+    assert ended.status == 7, ended.said[-4000:]
+    assert "crash-loops" in ended.said
+    came_back(cluster, before)
+    stages, stop = measured.stages_of(operator), measured.from_stop_to_api(operator)
+    measured.keep(measured.row(BROKEN_SECOND, "rolled back", stages, api, from_stop_to_api=stop))
+    second.import_image(images.of(NEW) / "kube-apiserver.tar")
+
+
+def test_a_rollback_of_three_is_killed_twice(three_planes: Cluster, operators: list[Operator]) -> None:
+    """While etcd is restored on all three, and again while its data is swapped there; the third one leads."""
+    cluster = three_planes
+    first, _, third = cluster.control_planes
+    before = begin(cluster)
+    members.lead(cluster, third)
+    first.import_image(images.broken("kube-apiserver", NEW))
+    operator = outside(cluster, "killed-twice")
+    operators.append(operator)
+    with ApiWatch(cluster.api_address) as api:
+        run = operator.start("run", f"v{NEW}", "--yes")
+        run.when(operator.wrote_after_the_snapshot)
+        run.when(lambda: operator.doing("/restore"))
+        run.kill()
+        run = operator.start("resume", "--yes")
+        run.when(lambda: operator.doing("/swap"))
+        run.kill()
+        ended = operator.run("resume", "--yes")
+    assert ended.status == 7, ended.said[-4000:]
+    came_back(cluster, before)
+    stages, stop = measured.stages_of(operator), measured.from_stop_to_api(operator)
+    name = "broken API server on the first of three, killed while it restores and swaps"
+    measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=stop))
+    first.import_image(images.of(NEW) / "kube-apiserver.tar")
+
+
+def test_a_machine_dies_in_the_middle_and_comes_back(three_planes: Cluster, operators: list[Operator]) -> None:
+    """The third one, while kubeadm is at work on the second. The other two go back without it, it follows later."""
+    cluster = three_planes
+    _, second, third = cluster.control_planes
+    before = begin(cluster)
+    operator = outside(cluster, "dead-machine")
+    operators.append(operator)
+    run = operator.start("run", f"v{NEW}", "--yes")
+    run.when(operator.wrote_after_the_snapshot)
+    run.when(lambda: second.at_work("kubeadm", "upgrade", "node"))
+    podman("kill", third.name)
+    died = time.monotonic()
+    ended = run.wait()
+    told = time.monotonic() - died
+    assert ended.status == 4, ended.said[-4000:]
+    assert f"{third.name} does not answer" in ended.said
+
+    with ApiWatch(cluster.api_address) as api:
+        ended = operator.run("rollback", "--confirm-cluster", cluster.name)
+        assert ended.status == 6, ended.said[-4000:]
+        assert f"{third.name} is behind" in ended.said
+        assert {ready_version(cluster.api_address) for _ in range(10)} == {f"v{OLD}"}
+        assert "configmap/after" not in cluster.kubectl("get", "configmap", "-o", "name").split()
+
+        podman("start", third.name)
+        until(lambda: third.active("ssh"), 60)
+        ended = operator.run("resume", "--yes")
+    assert ended.status == 7, ended.said[-4000:]
+    came_back(cluster, before)
+    stages = {"control plane": told, "rollback": measured.stages_of(operator)["rollback"]}
+    stop = measured.from_stop_to_api(operator)
+    name = "the third machine dies, two go back, it follows"
+    measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=stop))
+
+
+def test_an_upgrade_of_three_completes(three_planes: Cluster, operators: list[Operator]) -> None:
+    """On a cluster that was rolled back before; the first one leads etcd."""
+    cluster = three_planes
+    before = begin(cluster)
+    members.lead(cluster, cluster.control_plane)
+    operator = outside(cluster, "upgrade")
+    operators.append(operator)
+    with ApiWatch(cluster.api_address) as api:
+        ended = operator.run("run", f"v{NEW}", "--yes", "--json")
+    assert ended.status == 0, ended.said[-4000:]
+    assert ended.data["outcome"] == "completed"
+    went_up(cluster, before)
+    assert operator.run("audit", "verify").status == 0
+    measured.keep(measured.row("an upgrade of three", "completed", measured.stages_of(operator), api))
