@@ -69,7 +69,9 @@ def save_together(cluster: Cluster) -> None:
 
 
 def back_together(cluster: Cluster) -> float:
-    """The way back on every control plane at once: seconds from the first stop until each API server is ready."""
+    """The way back on every control plane at once: seconds from the first stop until each API server is ready, and
+    the cluster's endpoint answers.
+    """
     planes = cluster.control_planes
     members = ",".join(f"{node.name}=https://{node.address}:2380" for node in planes)
     token = f"by-hand-{time.time_ns()}"
@@ -77,5 +79,6 @@ def back_together(cluster: Cluster) -> float:
     with ThreadPoolExecutor(len(planes)) as hands:
         for words in (("stop-api",), ("stop-etcd",), ("restore", members, token), ("files",), ("start",)):
             list(hands.map(lambda node, words=words: step(node, *words), planes))
-    until(lambda: all(ready_version(node.address) == f"v{OLD}" for node in planes), READY_TIMEOUT)
+    addresses = (*(node.address for node in planes), cluster.api_address)
+    until(lambda: all(ready_version(address) == f"v{OLD}" for address in addresses), READY_TIMEOUT)
     return time.monotonic() - began

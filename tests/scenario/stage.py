@@ -338,7 +338,8 @@ class Stage:
         self.shell(node, "systemctl", "stop", "kubelet")
         rows = json.loads(self.shell(node, "crictl", "ps", "-o", "json").stdout)["containers"]
         wanted = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
-        alive = [row["id"] for row in rows if row["metadata"]["name"] in wanted]
+        ours = [row for row in rows if row["labels"]["io.kubernetes.pod.namespace"] == "kube-system"]
+        alive = [row["id"] for row in ours if row["metadata"]["name"] in wanted]
         self.shell(node, "crictl", "stop", "--timeout", "3", *alive)
 
     def lose_data(self, node: str = "cp1") -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
-from upgrade_guard.checks.gathered import Gathered, StaticPodFile
+from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.checks.generated_flags import lost_flags
+from upgrade_guard.model.cluster import COMPONENTS
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.version import Version
 
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 EXPECTED_FILES = frozenset(f"{component}.yaml" for component in COMPONENTS)
 
 
@@ -98,7 +98,7 @@ def _below(root: str, path: str) -> str:
 def manifests_clean(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
     """manifests/ holds no second copy of a component: kubelet runs every file there.
 
-    kubeadm#2823, kubernetes#136962.
+    kubeadm#2823, kubernetes#136962. Other static pods (keepalived, haproxy, kube-vip) are the operator's own.
     """
     name = "manifests-clean"
     findings = []
@@ -106,13 +106,24 @@ def manifests_clean(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
         if not look.static_pods:
             continue
         strays = [pod for pod in look.static_pods if pod.name not in EXPECTED_FILES and not pod.name.startswith(".")]
-        bad = [pod.name for pod in strays if not pod.image or component_of(pod) in COMPONENTS]
-        if bad:
+        copies = [pod for pod in strays if pod.components]
+        unread = [pod.name for pod in strays if not pod.image]
+        if copies:
+            what = listed(f"{pod.name} ({', '.join(pod.components)})" for pod in copies)
             findings.append(
                 blocking(
                     name,
-                    f"{node}: kubelet also reads {listed(bad)} in manifests/, a competing copy or no pod at all",
-                    f"move it out of the directory on {node}: mv manifests/{bad[0]} /root/",
+                    f"{node}: kubelet also runs what is in {what} in manifests/, a second copy that competes",
+                    f"move it out of the directory on {node}: mv manifests/{copies[0].name} /root/",
+                    node,
+                )
+            )
+        elif unread:
+            findings.append(
+                warning(
+                    name,
+                    f"{node}: kubelet also reads {listed(unread)} in manifests/, which cannot be read as a pod",
+                    f"look at it on {node}: cat manifests/{unread[0]}",
                     node,
                 )
             )
@@ -134,8 +145,8 @@ def manifests_match_config(gathered: Gathered, _: Version) -> tuple[Finding, ...
     findings = []
     for node, look in gathered.control_planes:
         for pod in look.static_pods:
-            component = component_of(pod)
-            if pod.name not in EXPECTED_FILES or component not in COMPONENTS:
+            component = pod.name.removesuffix(".yaml")
+            if pod.name not in EXPECTED_FILES or component not in pod.components:
                 continue
             lost = lost_flags(component, pod.flags, config.extra_args.get(component, {}))
             if lost:
@@ -171,6 +182,6 @@ def tmp_same_filesystem(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def component_of(pod: StaticPodFile) -> str:
-    """The component whose image a static pod runs: `registry.k8s.io/kube-apiserver:v1.28.0` → `kube-apiserver`."""
-    return pod.image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+def program_of(image: str) -> str:
+    """What an image is called without its registry and tag: `registry.k8s.io/kube-apiserver:v1.28.0`."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 
-from upgrade_guard.checks.control_plane_files import critical_paths
+from upgrade_guard.checks.control_plane_files import critical_paths, program_of
 from upgrade_guard.checks.gathered import ControlPlaneLook, NodeLook, Room, StaticPodFile
 from upgrade_guard.checks.node_tools import NodeTools
 from upgrade_guard.checks.packages import PACKAGES, points_elsewhere
 from upgrade_guard.checks.questions import Questions
 from upgrade_guard.errors import CommandFailed, UnexpectedOutput
 from upgrade_guard.model.clock import Clock
-from upgrade_guard.model.cluster import Node
+from upgrade_guard.model.cluster import COMPONENTS, Node
 from upgrade_guard.model.command import Command
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
 from upgrade_guard.tools.files import Files
 from upgrade_guard.tools.kubeadm import DEFAULT_DIRECTORY
-from upgrade_guard.tools.static_pod import parse_static_pod
+from upgrade_guard.tools.static_pod import StaticPod, parse_static_pod
 
 KUBELET_ENVIRONMENT_FILES = ("/default/kubelet", "/sysconfig/kubelet")
 
@@ -107,10 +107,24 @@ def read_etcd_manifest(text: str | None) -> tuple[EtcdManifest | None, str]:
 def static_pod_file(name: str, text: str) -> StaticPodFile:
     """One file of manifests/ as the checks see it; without an image when it is no pod."""
     try:
-        pod = parse_static_pod(text)
+        pod = parse_static_pod(text, name.removesuffix(".yaml"))
     except UnexpectedOutput:
         return StaticPodFile(name, "")
-    return StaticPodFile(name, pod.image, pod.flags)
+    return StaticPodFile(name, pod.image, pod.flags, components_in(pod))
+
+
+def components_in(pod: StaticPod) -> tuple[str, ...]:
+    """The components that this pod runs: it, or a container in it, is named so and has that component's image.
+
+    A pod that only uses etcd's image, for a backup by etcdctl, is none.
+    """
+    return tuple(
+        component
+        for component in COMPONENTS
+        if any(
+            component in (name, pod.pod) and component == program_of(image) for name, image in pod.containers.items()
+        )
+    )
 
 
 def room(files: Files, path: str) -> Room:

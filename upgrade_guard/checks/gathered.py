@@ -36,11 +36,15 @@ class Room:
 
 @dataclass(frozen=True)
 class StaticPodFile:
-    """One file in manifests/. `image` is "" when it cannot be read as a pod; `flags` are its command's."""
+    """One file in manifests/. `image` is "" when it cannot be read as a pod; `flags` are its command's.
+
+    `components` are those of the control plane's four that it runs, whatever its name is.
+    """
 
     name: str
     image: str
     flags: Mapping[str, str] = field(default_factory=dict)
+    components: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

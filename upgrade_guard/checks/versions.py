@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from upgrade_guard.checks.control_plane_files import component_of
+from upgrade_guard.checks.control_plane_files import program_of
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
 from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.model.finding import Finding
@@ -124,7 +124,7 @@ def api_server_versions(gathered: Gathered) -> dict[str, Version | None]:
     versions = {}
     for node, look in gathered.control_planes:
         for pod in look.static_pods:
-            if pod.name == "kube-apiserver.yaml" and component_of(pod) == "kube-apiserver":
+            if pod.name == "kube-apiserver.yaml" and program_of(pod.image) == "kube-apiserver":
                 versions[node] = _version(pod.image.partition("@")[0].rpartition(":")[2])
     return versions
 

@@ -16,6 +16,7 @@ from upgrade_guard.lab.layout import LabSettings, Layout
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 ETCD_EXTRA = {"election-timeout": "200", "heartbeat-interval": "20", "unsafe-no-fsync": "true"}
+KEEPALIVED_IMAGE = "docker.io/osixia/keepalived:2.0.20"
 SERVICE_RANGE = "10.96.0.0/12"
 POD_RANGE = "10.244.0.0/16"
 
@@ -47,7 +48,7 @@ def read(path: Path) -> StaticPod | None:
         return None
     text = content.decode(errors="replace")
     name = re.search(r"^metadata:\n(?:  .*\n)*?  name: (\S+)$", text, re.MULTILINE)
-    image = re.search(r"^    image: (\S+)$", text, re.MULTILINE)
+    image = re.search(r"^  (?:  |- )image: (\S+)$", text, re.MULTILINE)
     if name is None or image is None:
         return None
     namespace = re.search(r"^  namespace: (\S+)$", text, re.MULTILINE)
@@ -84,6 +85,28 @@ def write_all(settings: LabSettings, name: str, version: str, into: Path) -> Non
         path = into / f"{component}.yaml"
         path.touch(mode=0o600)
         path.write_text(manifest(settings, name, component, version))
+
+
+def keepalived(settings: LabSettings, name: str) -> str:
+    """A static pod of the operator's own beside the four, as kubeadm's guide for high availability has it: an image
+    with its own entrypoint, and files of the node.
+    """
+    etc = Layout.of(settings).node(name) / "etc/keepalived"
+    files = {
+        "config": ("/usr/local/etc/keepalived/keepalived.conf", etc / "keepalived.conf"),
+        "check": ("/etc/keepalived/check_apiserver.sh", etc / "check_apiserver.sh"),
+    }
+    lines = ["apiVersion: v1", "kind: Pod", "metadata:", "  name: keepalived", "  namespace: kube-system", "spec:"]
+    lines += ["  containers:", f"  - image: {KEEPALIVED_IMAGE}", "    name: keepalived", "    resources: {}"]
+    lines += ["    securityContext:", "      capabilities:", "        add:"]
+    lines += [f"        - {right}" for right in ("NET_ADMIN", "NET_BROADCAST", "NET_RAW")]
+    lines.append("    volumeMounts:")
+    for volume, (inside, _) in files.items():
+        lines += [f"    - mountPath: {inside}", f"      name: {volume}"]
+    lines += ["  hostNetwork: true", "  volumes:"]
+    for volume, (_, outside) in files.items():
+        lines += ["  - hostPath:", f"      path: {outside}", f"    name: {volume}"]
+    return "\n".join([*lines, "status: {}", ""])
 
 
 def manifest(settings: LabSettings, name: str, component: str, version: str) -> str:

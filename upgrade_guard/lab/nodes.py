@@ -57,6 +57,9 @@ def make_node(settings: LabSettings, name: str) -> None:
     (kubernetes / "manifests").mkdir(mode=0o700, exist_ok=True)
     if settings.is_control_plane(name):
         manifests.write_all(settings, name, settings.from_version, kubernetes / "manifests")
+        _write_new(kubernetes / "manifests/keepalived.yaml", manifests.keepalived(settings, name))
+        _write_new(node / "etc/keepalived/keepalived.conf", "vrrp_instance VI_1 {\n}\n")
+        _write_new(node / "etc/keepalived/check_apiserver.sh", "#!/bin/sh\n")
         (node / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
         layout.etcd(name).mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (own / "config.yaml").exists():

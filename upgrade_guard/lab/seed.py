@@ -10,6 +10,8 @@ FILLERS = 200
 CNI_IMAGE = "docker.io/flannel/flannel:v0.22.3"
 SHOP_IMAGE = "docker.io/library/nginx:1.25.3"
 LEDGER_IMAGE = "docker.io/library/redis:7.2.3"
+OPERATOR_IMAGE = "quay.io/tigera/operator:v1.30.4"
+TENANT_IMAGE = "registry.k8s.io/etcd:3.5.6-0"
 MARKER = "before the upgrade"
 
 
@@ -24,7 +26,9 @@ def plant(settings: LabSettings, world: World) -> None:
 
 def images(settings: LabSettings) -> list[str]:
     """What has been pulled on every node."""
-    return sorted({*releases.images(settings.from_version), CNI_IMAGE, SHOP_IMAGE, LEDGER_IMAGE})
+    return sorted(
+        {*releases.images(settings.from_version), CNI_IMAGE, SHOP_IMAGE, LEDGER_IMAGE, OPERATOR_IMAGE, TENANT_IMAGE}
+    )
 
 
 def _objects(settings: LabSettings) -> list[Object]:
@@ -36,7 +40,7 @@ def _objects(settings: LabSettings) -> list[Object]:
             "metadata": {"labels": {"kubernetes.io/metadata.name": name}, "name": name},
             "status": {"phase": "Active"},
         }
-        for name in ("default", "kube-flannel", "kube-public", "kube-system", "shop")
+        for name in ("default", "kube-flannel", "kube-public", "kube-system", "operators", "shop", "tenant")
     ]
     found += [
         objects.configmap(
@@ -67,6 +71,20 @@ def _objects(settings: LabSettings) -> list[Object]:
             releases.image("coredns", version),
             replicas=2,
             tolerates_control_plane=True,
+        ),
+        # As operators of a CNI do it (tigera-operator): it comes straight back to a node that was cordoned.
+        objects.workload(
+            "Deployment",
+            "operators",
+            "network-operator",
+            {"app": "network-operator"},
+            OPERATOR_IMAGE,
+            replicas=1,
+            tolerates_everything=True,
+        ),
+        # A tenant's control plane (vcluster, Kamaji) has containers of the same names as the cluster's own.
+        objects.workload(
+            "DaemonSet", "tenant", "etcd", {"app": "tenant-etcd"}, TENANT_IMAGE, tolerates_everything=True
         ),
         objects.workload("Deployment", "shop", "shop", {"app": "shop"}, SHOP_IMAGE, replicas=3),
         objects.workload("Deployment", "shop", "ledger", {"app": "ledger"}, LEDGER_IMAGE, replicas=1),

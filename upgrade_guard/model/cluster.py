@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from upgrade_guard.model.etcd import EtcdManifest
 
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+"""The static pods that kubeadm writes on every control plane (cmd/kubeadm/app/constants)."""
+
 
 @dataclass(frozen=True)
 class Node:

@@ -20,11 +20,31 @@ class EtcdManifest:
 
     @property
     def endpoint(self) -> str:
-        """The client URL to use on the node itself: loopback where etcd listens there."""
-        for url in self.listen_client_urls:
-            if "://127.0.0.1:" in url or "://localhost:" in url or "://[::1]:" in url:
+        """The client URL to use on the node itself: loopback where etcd listens there, which "everywhere" includes.
+
+        kubeadm's server certificate names 127.0.0.1, ::1 and localhost, and never 0.0.0.0 or ::
+        (cmd/kubeadm/app/util/pkiutil, GetEtcdAltNames).
+        """
+        own = tuple(_at_loopback(url) for url in self.listen_client_urls)
+        for url in own:
+            if any(f"://{name}:" in url for name in _LOOPBACK):
                 return url
-        return self.listen_client_urls[0]
+        return own[0]
+
+    @property
+    def peer_urls(self) -> tuple[str, ...]:
+        """What other members reach it at."""
+        return tuple(url for url in self.initial_advertise_peer_urls.split(",") if url)
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what people write for "on every address"
+
+
+def _at_loopback(url: str) -> str:
+    for everywhere, loopback in _EVERYWHERE.items():
+        url = url.replace(f"://{everywhere}:", f"://{loopback}:")
+    return url
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ def service(site: Site, cluster: Cluster, run_id: str) -> list[dict[str, Any]]:
     """A service without a selector whose endpoint is an API server: something that answers on every cluster."""
     first = cluster.control_planes[0]
     tools = site.on(first)
-    flags = command_flags(tools.files.read_text(f"{tools.settings.manifests_dir}/kube-apiserver.yaml"))
+    manifest = tools.files.read_text(f"{tools.settings.manifests_dir}/kube-apiserver.yaml")
+    flags = command_flags(manifest, "kube-apiserver")
     address = flags.get("advertise-address") or first.internal_ip
     labels = {LABEL: "true", "upgrade-guard.io/run": run_id}
     return [

@@ -24,6 +24,10 @@ NAME = "lock.json"
 SILENCE = 60.0
 """Seconds for which a control plane that cannot be reached is not asked again before a step."""
 
+BELIEVED = 5.0
+"""Seconds for which what was seen before a step is believed before the next ones, which follow each other at once while
+the control plane rests. The act of one step may last longer than that."""
+
 TakeOver = Callable[[LockOwner], None]
 """Records that this owner's lock is taken over, before it is: a person wanted it."""
 
@@ -43,6 +47,7 @@ class ClusterLock:
         self._taken_over: set[str] = set()
         self._files: dict[tuple[str, ...], tuple[LockFile, ...]] = {}
         self._silent_until: dict[str, float] = {}
+        self._believed_until: dict[str, float] = {}
         self._looking = threading.Lock()
 
     def take(self, cluster: Cluster | None, take_over: TakeOver | None = None) -> None:
@@ -69,11 +74,13 @@ class ClusterLock:
         """See that nobody has taken it over, and make it where it is missing. Raises LockHeld.
 
         A control plane that cannot answer stops nothing here: the step that needs it will say so. One that cannot be
-        reached is left alone for a minute, because asking it takes as long as a connection that fails.
+        reached is left alone for a minute, because asking it takes as long as a connection that fails. What was seen
+        is believed for BELIEVED seconds.
         """
         with self._looking:  # two lanes must not make it at once
             for file in self._on(cluster):
-                if self._site.clock.monotonic() < self._silent_until.get(file.where, 0.0):
+                now = self._site.clock.monotonic()
+                if now < max(self._silent_until.get(file.where, 0.0), self._believed_until.get(file.where, 0.0)):
                     continue
                 try:
                     owner = file.owner()
@@ -89,6 +96,7 @@ class ClusterLock:
                     continue
                 if self._is_foreign(owner):
                     raise held(file.where, owner, self._site.clock)
+                self._believed_until[file.where] = now + BELIEVED
 
     def release(self, cluster: Cluster | None) -> tuple[str, ...]:
         """Take it away where it is ours. What could not be done, as sentences: the run itself has ended well."""

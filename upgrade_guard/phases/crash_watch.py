@@ -15,10 +15,12 @@ from collections.abc import Callable
 
 from upgrade_guard.errors import GuardError
 from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.phases.components import components
 from upgrade_guard.phases.looking import NothingWillCome
 from upgrade_guard.phases.lost_nodes import answers_now, lost_machines, silent
 from upgrade_guard.phases.site import NodeTools, Site
-from upgrade_guard.tools.containers import Container
+from upgrade_guard.tools.container_rows import is_image_id
+from upgrade_guard.tools.containers import Container, full_image_name
 
 PERIOD = 2.0
 """Seconds between two looks: kubelet restarts a crashed container at once, then after 10, 20, 40 seconds."""
@@ -38,6 +40,7 @@ def watched(site: Site, cluster: Cluster, node: Node, work: Callable[[], object]
     """
     tools = site.on(node)
     others = tuple(plane for plane in cluster.control_planes if plane.name != node.name)
+    crashes = Crashes(tools, node)
     crashed: list[Container] = []
     lost: dict[str, str] = {}
     ended = threading.Event()
@@ -47,7 +50,7 @@ def watched(site: Site, cluster: Cluster, node: Node, work: Callable[[], object]
         while not ended.wait(PERIOD):
             looks += 1
             try:
-                looping = crash_looping(tools, node)
+                looping = crashes.looping()
                 if looping:
                     crashed.append(looping)
                 elif looks % OTHERS == 0:
@@ -80,22 +83,48 @@ def lost_now(site: Site, others: tuple[Node, ...]) -> dict[str, str]:
     return silent(site, [other for other in others if not answers_now(site, other)])
 
 
-def refuse_crash_loop(tools: NodeTools, node: Node) -> None:
-    """Raises NothingWillCome with the last words of a new component that crash-loops."""
-    looping = crash_looping(tools, node)
-    if looping:
-        raise _crash_loop(tools, node, looping)
+class Crashes:
+    """What crash-loops among the new components of one control plane, from the first look on.
 
+    What restarted before that and runs has done so for reasons of its own.
+    """
 
-def crash_looping(tools: NodeTools, node: Node) -> Container | None:
-    """A new component that has crashed CRASHES times, if there is one."""
-    return next((one for one in tools.containers.all() if is_new(node, one) and one.restarts >= CRASHES), None)
+    def __init__(self, tools: NodeTools, node: Node) -> None:
+        self._tools = tools
+        self._node = node
+        self._before: dict[str, int] | None = None
+
+    def looping(self) -> Container | None:
+        """A new component that has crashed CRASHES times, if there is one."""
+        new = [one for one in components(self._tools, self._node) if is_new(self._node, one)]
+        if self._before is None:
+            self._before = {one.pod_uid: one.restarts for one in new if one.running}
+        before = self._before
+        return next((one for one in new if one.restarts - before.get(one.pod_uid, 0) >= CRASHES), None)
+
+    def refuse(self) -> None:
+        """Raises NothingWillCome with the last words of a new component that crash-loops."""
+        looping = self.looping()
+        if looping:
+            raise _crash_loop(self._tools, self._node, looping)
 
 
 def is_new(node: Node, container: Container) -> bool:
-    """Is it a control-plane component with another image than the node had when it was inspected?"""
+    """Is it a control-plane component with another image than the node had when it was inspected?
+
+    An image that nobody can name is not called new.
+    """
     old = node.manifests.get(container.name)
-    return old is not None and ":" in container.image and container.image != old
+    names = [name for name in container.names or (container.image,) if ":" in name and not is_image_id(name)]
+    return old is not None and bool(names) and not any(_same_image(name, old) for name in names)
+
+
+def _same_image(one: str, other: str) -> bool:
+    """By digest where both have one, else by their whole names."""
+    (name, _, digest), (other_name, _, other_digest) = one.partition("@"), other.partition("@")
+    if digest or other_digest:
+        return digest == other_digest
+    return full_image_name(name) == full_image_name(other_name)
 
 
 def _crash_loop(tools: NodeTools, node: Node, container: Container) -> NothingWillCome:

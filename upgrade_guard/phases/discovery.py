@@ -8,7 +8,7 @@ from upgrade_guard.checks.addons import recognise
 from upgrade_guard.checks.gather_node import read_etcd_manifest, read_if_there, read_installed
 from upgrade_guard.checks.node_tools import NodeTools
 from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable, StepFailed, UnexpectedOutput
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.etcd import MemberStatus
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.site import Site
@@ -16,8 +16,6 @@ from upgrade_guard.tools.api_server import own_url
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.kubectl_nodes import NodeRow
 from upgrade_guard.tools.static_pod import image_of
-
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 def read_nodes(site: Site) -> tuple[Node, ...]:
@@ -149,7 +147,7 @@ def _with_its_own_words(tools: NodeTools, node: Node) -> Node:
 def _image(tools: NodeTools, component: str, text: str) -> str:
     """The image that a manifest names. A run compares with it later, so none is no answer."""
     try:
-        return image_of(text)
+        return image_of(text, component)
     except UnexpectedOutput as problem:
         path = f"{tools.settings.manifests_dir}/{component}.yaml"
         raise UnexpectedOutput(

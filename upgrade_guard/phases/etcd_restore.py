@@ -122,7 +122,8 @@ def settle(site: Site, cluster: Cluster, everybody: Cluster, bump: Callable[[Fac
         if facts.has(SETTLED):
             return Done(facts.of(SETTLED))
         can_bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
-        members = [f"{of(node).name}={of(node).initial_advertise_peer_urls}" for node in everybody.control_planes]
+        # A member with two peer URLs stands there twice (etcd: --initial-cluster).
+        members = [f"{of(node).name}={url}" for node in everybody.control_planes for url in of(node).peer_urls]
         settings = RestoreSettings(
             snapshot_sha256=bundle_of(site, facts).snapshot_sha256,
             initial_cluster=",".join(members),
@@ -266,7 +267,7 @@ def remove_member(site: Site, cluster: Cluster, node: Node) -> Step:
 
     A member that never started has no name, so it is known by its peer URL.
     """
-    peers = set(of(node).initial_advertise_peer_urls.split(","))
+    peers = set(of(node).peer_urls)
 
     def found() -> list[Member]:
         members = site.etcdctl(cluster.control_planes[0]).member_list()

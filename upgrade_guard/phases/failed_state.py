@@ -11,7 +11,7 @@ from pathlib import Path
 from upgrade_guard.errors import GuardError
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
-from upgrade_guard.phases.quiesce import COMPONENTS
+from upgrade_guard.phases.components import components
 from upgrade_guard.phases.site import Site
 from upgrade_guard.vault.disk import private_directories, sync_directory, sync_file, write_synced
 
@@ -61,11 +61,10 @@ def keep_of(site: Site, node: Node, *, etcd_answers: bool) -> Step:
 
 
 def _logs(site: Site, node: Node, place: Path, _run_id: str) -> None:
-    containers = site.on(node).containers
-    for one in containers.all():
-        if one.name in COMPONENTS:
-            path = place / f"{node.name}-{one.name}-{one.id[:12]}.log"
-            write_synced(path, containers.logs(one.id).encode(errors="replace"))
+    tools = site.on(node)
+    for one in components(tools, node):
+        path = place / f"{node.name}-{one.name}-{one.id[:12]}.log"
+        write_synced(path, tools.containers.logs(one.id).encode(errors="replace"))
 
 
 def _snapshot(site: Site, node: Node, place: Path, run_id: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 
 from upgrade_guard.errors import StepFailed
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.crash_watch import watched
@@ -18,8 +18,6 @@ from upgrade_guard.tools.static_pod import image_of
 VERSIONED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 """The static pods whose image tag is the Kubernetes version."""
 
-COMPONENTS = (*VERSIONED, "etcd")
-
 
 def manifest_images(tools: NodeTools) -> dict[str, str]:
     """Component to image, as the manifests on the node say now; a missing manifest is left out."""
@@ -27,7 +25,7 @@ def manifest_images(tools: NodeTools) -> dict[str, str]:
     for component in COMPONENTS:
         path = f"{tools.settings.manifests_dir}/{component}.yaml"
         if tools.files.exists(path):
-            images[component] = image_of(tools.files.read_text(path))
+            images[component] = image_of(tools.files.read_text(path), component)
     return images
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases.crash_watch import CRASHES, refuse_crash_loop
+from upgrade_guard.phases.crash_watch import CRASHES, Crashes
 from upgrade_guard.phases.looking import NothingWillCome, required, seeing, until
 from upgrade_guard.phases.lost_nodes import refuse_lost
 from upgrade_guard.phases.packages import install
@@ -167,14 +167,16 @@ def settled(site: Site, cluster: Cluster, node: Node, target: Version, name: str
             for pod in site.kubectl(node).pods()
             if pod.namespace == "kube-system" and pod.node == node.name
         }
-        for component in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        for component in COMPONENTS:
             pod = pods.get(f"{component}-{node.name}")
             if pod is None or not pod.ready:
                 return NotDone(f"{component} on {node.name} is not Ready")
         return Done()
 
+    crashes = Crashes(site.on(node), node)
+
     def look_ahead() -> Seen:
-        refuse_crash_loop(site.on(node), node)
+        crashes.refuse()
         return look()
 
     steady: list[bool] = []

@@ -66,6 +66,7 @@ def etcd_agrees(site: Site, cluster: Cluster, name: str = "rollback/etcd-agrees"
         clock=site.clock,
         timeout=site.config.upgrade.ready_timeout,
         lasting=True,
+        lane="etcd",
     )
 
 
@@ -91,6 +92,7 @@ def api_ready(site: Site, cluster: Cluster, name: str = "rollback/api-ready") ->
         clock=site.clock,
         timeout=site.config.upgrade.ready_timeout,
         lasting=True,
+        lane="API",
     )
 
 

@@ -5,14 +5,12 @@ An etcd that still runs keeps serving a data directory that was moved away, and 
 
 from __future__ import annotations
 
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.phases.components import running
 from upgrade_guard.phases.kubeadm_work import refuse_unfinished
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.site import NodeTools, Site
-
-API = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-COMPONENTS = (*API, "etcd")
 
 GRACE = 3
 """Seconds between SIGTERM and SIGKILL. Neither an API server nor an etcd without peers is sure to end sooner than in
@@ -26,42 +24,57 @@ def stopped_manifests(tools: NodeTools, run_id: str) -> str:
     return f"{tools.settings.kubernetes_dir}/upgrade-guard-stopped-{run_id}"
 
 
-def quiesce(site: Site, cluster: Cluster, run_id: str, rest: str = "rollback/at-rest") -> tuple[Phase, ...]:
-    """First every API server, then every etcd: all before any is restored (kubernetes.io, configure-upgrade-etcd)."""
+def quiesce(
+    site: Site, cluster: Cluster, run_id: str, rest: str = "rollback/at-rest", meanwhile: tuple[Step, ...] = ()
+) -> tuple[Phase, ...]:
+    """Every API server and every etcd: all before any is restored (kubernetes.io, configure-upgrade-etcd).
+
+    No control plane waits for another one whose containers need their whole grace. `meanwhile` is done beside it, in
+    lanes of its own: what needs a kubelet that is stopped, and no more.
+    """
     planes = cluster.control_planes
     return (
         Phase(
-            "rollback-stop-api",
-            "Stop the API",
-            tuple(step for node in planes for step in (hold_kubelet(site, node), stop(site, node, API, "api", run_id))),
+            "rollback-hold",
+            "Stop kubelet",
+            tuple(hold_kubelet(site, node, run_id) for node in planes),
             at_once=len(planes),
         ),
         Phase(
-            "rollback-stop-etcd",
-            "Stop etcd",
-            tuple(stop(site, node, ("etcd",), "etcd", run_id) for node in planes),
-            at_once=len(planes),
+            "rollback-stop",
+            "Stop the control planes",
+            (*(stop(site, node) for node in planes), *meanwhile),
+            at_once=len(planes) + len(meanwhile),
         ),
         Phase("rollback-at-rest", "At rest", (at_rest(site, cluster, rest),)),
     )
 
 
-def hold_kubelet(site: Site, node: Node) -> Step:
-    """Stop kubelet, so that nothing starts again what is stopped next.
+def hold_kubelet(site: Site, node: Node, run_id: str) -> Step:
+    """Stop kubelet and take the manifests out of its sight, so that nothing starts again what is stopped next.
 
-    One that does not come up is not stopped: systemd starts it again every ten seconds ("activating"), and it would
-    come up in the middle of the restore, as soon as its package is the old one again.
+    A kubelet that does not come up is not stopped: systemd starts it again every ten seconds ("activating"), and it
+    would come up in the middle of the restore, as soon as its package is the old one again.
     """
     tools = site.on(node)
     unit = tools.settings.kubelet_unit
+    aside = stopped_manifests(tools, run_id)
+    manifests = tuple(f"{tools.settings.manifests_dir}/{component}.yaml" for component in COMPONENTS)
 
     def probe(_: Facts) -> Seen:
         state = tools.systemctl.state(unit)
-        return Done() if state in _AT_REST else NotDone(f"kubelet on {node.name} is {state}")
+        if state not in _AT_REST:
+            return NotDone(f"kubelet on {node.name} is {state}")
+        there = tools.files.existing(*manifests)
+        return NotDone(f"{', '.join(sorted(there))} of {node.name} is still there") if there else Done()
 
     def act(_: Facts) -> None:
         refuse_unfinished(tools)
         tools.systemctl.stop(unit)
+        there = tools.files.existing(*manifests)
+        if there:
+            tools.files.make_dir(aside)
+            tools.files.move_into(aside, *sorted(there))
 
     return Step(
         f"rollback/{node.name}/stop-kubelet",
@@ -73,38 +86,22 @@ def hold_kubelet(site: Site, node: Node) -> Step:
     )
 
 
-def running(tools: NodeTools, components: tuple[str, ...]) -> dict[str, str]:
-    """Container id to component, for those of `components` that run on the node."""
-    return {one.id: one.name for one in tools.containers.all() if one.running and one.name in components}
-
-
-def stop(site: Site, node: Node, components: tuple[str, ...], what: str, run_id: str) -> Step:
-    """Take the manifests out of kubelet's sight and stop the containers."""
+def stop(site: Site, node: Node) -> Step:
+    """Stop the containers of one control plane together: what it still writes is not in the snapshot anyway."""
     tools = site.on(node)
-    aside = stopped_manifests(tools, run_id)
-    manifests = tuple(f"{tools.settings.manifests_dir}/{component}.yaml" for component in components)
 
     def probe(_: Facts) -> Seen:
-        there = tools.files.existing(*manifests)
-        if there:
-            return NotDone(f"{', '.join(sorted(there))} of {node.name} is still there")
-        alive = running(tools, components)
-        if alive:
-            return NotDone(f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs")
-        return Done()
+        alive = running(tools, node)
+        return NotDone(f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs") if alive else Done()
 
     def act(_: Facts) -> None:
-        there = tools.files.existing(*manifests)
-        if there:
-            tools.files.make_dir(aside)
-            tools.files.move_into(aside, *sorted(there))
-        alive = running(tools, components)
+        alive = running(tools, node)
         if alive:
             tools.containers.stop(tuple(alive), GRACE)
 
     return Step(
-        f"rollback/{node.name}/stop-{what}",
-        f"stop {', '.join(components)} on {node.name}",
+        f"rollback/{node.name}/stop",
+        f"stop etcd and the API on {node.name}",
         probe,
         act,
         changes_node=True,
@@ -121,7 +118,7 @@ def at_rest(site: Site, cluster: Cluster, name: str) -> Step:
     def look(_: Facts) -> Seen:
         for node in cluster.control_planes:
             tools = site.on(node)
-            alive = running(tools, COMPONENTS)
+            alive = running(tools, node)
             if alive:
                 return NotDone(f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs")
             if node.etcd is None:

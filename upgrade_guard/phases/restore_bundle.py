@@ -8,12 +8,11 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from upgrade_guard.errors import Refused, UnexpectedOutput, UsageProblem
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.run import SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
-from upgrade_guard.phases import discovery
 from upgrade_guard.phases.copies import target
 from upgrade_guard.phases.inspect import node_records
 from upgrade_guard.phases.looking import observation
@@ -137,10 +136,10 @@ def cluster_of(site: Site, bundle: Bundle) -> Cluster:
 
 def _node(bundle: Bundle, listing: NodeFiles) -> Node:
     images = {}
-    for component in discovery.COMPONENTS:
+    for component in COMPONENTS:
         text = _manifest_text(bundle, listing, component)
         if text is not None:
-            images[component] = image_of(text)
+            images[component] = image_of(text, component)
     etcd = _etcd(bundle, listing)
     version = installed_version(listing.packages.get("kubelet", ""))
     internal_ip = urlsplit(etcd.initial_advertise_peer_urls.partition(",")[0]).hostname or ""

@@ -264,24 +264,21 @@ def data_and_files(
             at_once=width,
         ),
         *etcd_restore.prepare(site, going, run_id, members=cluster),
-        *quiesce(site, going, run_id, rest),
+        *quiesce(site, going, run_id, rest, meanwhile=tuple(packages_back(site, node) for node in planes)),
         etcd_restore.swap_all(site, going, run_id),
         Phase(
             "rollback-files",
-            "Files and packages back",
-            tuple(
-                step
-                for node in planes
-                for step in (
-                    files_back(site, node, manifests=False),
-                    packages.put_back(
-                        site, node, f"rollback/{node.name}/packages", lane=node.name, fetched=packages_fetched(node)
-                    ),
-                )
-            ),
+            "Files back",
+            tuple(files_back(site, node, manifests=False) for node in planes),
             at_once=width,
         ),
     )
+
+
+def packages_back(site: Site, node: Node) -> Step:
+    """The old packages, while the containers end: they need only a kubelet that is stopped."""
+    name, lane = f"rollback/{node.name}/packages", f"packages of {node.name}"
+    return packages.put_back(site, node, name, lane=lane, fetched=packages_fetched(node))
 
 
 def packages_fetched(node: Node) -> str:
@@ -297,6 +294,7 @@ def start(site: Site, cluster: Cluster) -> tuple[Phase, ...]:
             "rollback-wait",
             "Wait for the old control plane",
             (old_control_plane.etcd_agrees(site, cluster), old_control_plane.api_ready(site, cluster)),
+            at_once=2,
         ),
     )
 

@@ -75,7 +75,7 @@ def own_url(manifest: str, internal_ip: str = "") -> str:
     that it can be verified there. A server that listens on one address alone is reached at no other.
     """
     try:
-        flags = parse_static_pod(manifest).flags
+        flags = parse_static_pod(manifest, "kube-apiserver").flags
     except UnexpectedOutput:
         flags = {}
     listens = flags.get("bind-address", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,17 @@ from upgrade_guard.tools.commands import parse_json, reads, unexpected
 _CONTAINER_NAME = "io.kubernetes.container.name"
 _POD_NAME = "io.kubernetes.pod.name"
 _POD_NAMESPACE = "io.kubernetes.pod.namespace"
+_POD_UID = "io.kubernetes.pod.uid"
 _CRI_METADATA = "io.cri-containerd.container.metadata"
 
 
 @dataclass(frozen=True)
 class Container:
-    """One container of a pod. `restarts` counts how often its pod started that container before this one."""
+    """One container of a pod. `restarts` counts how often its pod started that container before this one.
+
+    `image` may be an id, as containerd up to 1.7 gives it through crictl; `names` are all the names of that image that
+    are known, `image` itself without them.
+    """
 
     id: str
     name: str
@@ -26,6 +32,15 @@ class Container:
     restarts: int = 0
     pod: str = ""
     namespace: str = ""
+    pod_uid: str = ""
+    names: tuple[str, ...] = ()
+
+    def is_of_static_pod(self, node: str) -> bool:
+        """Is it the container of that name in the static pod of that name? A tenant's `etcd` is not.
+
+        kubelet names a static pod `NAME-NODE` (pkg/kubelet/config/common.go, generatePodName).
+        """
+        return self.namespace == "kube-system" and self.pod == f"{self.name}-{node}"
 
 
 @reads("crictl ps")
@@ -41,6 +56,7 @@ def parse_crictl_containers(text: str) -> tuple[Container, ...]:
             restarts=int(row["metadata"].get("attempt", 0)),
             pod=(row.get("labels") or {}).get(_POD_NAME, ""),
             namespace=(row.get("labels") or {}).get(_POD_NAMESPACE, ""),
+            pod_uid=(row.get("labels") or {}).get(_POD_UID, ""),
         )
         for row in rows
     )
@@ -49,8 +65,20 @@ def parse_crictl_containers(text: str) -> tuple[Container, ...]:
 @reads("crictl images")
 def parse_crictl_images(text: str) -> tuple[str, ...]:
     """`crictl images -o json`: every tag."""
+    found = {name for names in parse_crictl_image_names(text).values() for name in names}
+    return tuple(sorted(name for name in found if "@" not in name))
+
+
+@reads("crictl images")
+def parse_crictl_image_names(text: str) -> dict[str, tuple[str, ...]]:
+    """`crictl images -o json`: the id of each image to its names, those with a tag and those with a digest."""
     rows = parse_json("crictl images", text).get("images") or []
-    return tuple(sorted({tag for row in rows for tag in row.get("repoTags") or ()}))
+    return {str(row["id"]): (*(row.get("repoTags") or ()), *(row.get("repoDigests") or ())) for row in rows}
+
+
+def is_image_id(image: str) -> bool:
+    """Is it the id of an image, and no name?"""
+    return re.fullmatch(r"(sha256:)?[0-9a-f]{64}", image) is not None
 
 
 @reads("ctr tasks ls")
@@ -87,6 +115,7 @@ def parse_containerd_container(text: str, *, running: bool) -> Container | None:
         restarts=_restarts(document),
         pod=labels.get(_POD_NAME, ""),
         namespace=labels.get(_POD_NAMESPACE, ""),
+        pod_uid=labels.get(_POD_UID, ""),
     )
 
 

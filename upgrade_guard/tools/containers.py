@@ -12,9 +12,11 @@ from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, failure, run_checked
 from upgrade_guard.tools.container_rows import (
     Container,
+    is_image_id,
     parse_container_ids,
     parse_containerd_container,
     parse_crictl_containers,
+    parse_crictl_image_names,
     parse_crictl_images,
     parse_tasks,
 )
@@ -22,6 +24,11 @@ from upgrade_guard.tools.container_rows import (
 __all__ = ["Container", "Containers", "full_image_name"]
 
 _CTR = ("ctr", "-n", "k8s.io")
+_SOCKETS = (
+    "unix:///run/containerd/containerd.sock",
+    "unix:///var/run/crio/crio.sock",
+    "unix:///var/run/cri-dockerd.sock",
+)
 _NOT_FOUND = 127
 _LOG_LINES = 200
 _LOOKS_A_SECOND = 4  # for the end of a container; each look is a process on the node
@@ -33,31 +40,39 @@ class Containers:
     def __init__(self, host: Host, *, pause: Callable[[float], None] = time.sleep) -> None:
         self._host = host
         self._pause = pause
-        self._has_crictl: bool | None = None
+        self._found: tuple[str, ...] | None = None
+        self._names: dict[str, tuple[str, ...]] = {}
         # What ctr says of a container never changes; asking each again at every look would take seconds on a full node.
         self._described: dict[str, Container | None] = {}
 
     def all(self) -> tuple[Container, ...]:
         """Every container, also those that ended; without the sandboxes."""
-        if self._crictl():
-            return parse_crictl_containers(run_checked(self._host, ("crictl", "ps", "--all", "-o", "json")).stdout)
-        return self._containerd_containers()
+        crictl = self._crictl()
+        if not crictl:
+            return self._containerd_containers()
+        rows = parse_crictl_containers(run_checked(self._host, (*crictl, "ps", "--all", "-o", "json")).stdout)
+        if any(is_image_id(one.image) and one.image not in self._names for one in rows):
+            text = run_checked(self._host, (*crictl, "images", "-o", "json")).stdout
+            self._names |= parse_crictl_image_names(text)
+        return tuple(replace(one, names=self._names.get(one.image, ())) for one in rows)
 
     def stop(self, ids: tuple[str, ...], grace_seconds: int = 3) -> None:
         """Ask them to end, and make them after `grace_seconds`. Those that ended already are no error."""
         if not ids:
             return
-        if self._crictl():
+        crictl = self._crictl()
+        if crictl:
             timeout = CHANGE_TIMEOUT + grace_seconds * len(ids)
-            argv = ("crictl", "stop", "--timeout", str(grace_seconds), *ids)
+            argv = (*crictl, "stop", "--timeout", str(grace_seconds), *ids)
             run_checked(self._host, argv, timeout=timeout, changes=True)
         else:
             self._kill_tasks(ids, grace_seconds)
 
     def logs(self, container: str) -> str:
         """The last 200 lines of both its streams; "" when there are none."""
-        if self._crictl():
-            result = run_checked(self._host, ("crictl", "logs", "--tail", str(_LOG_LINES), container))
+        crictl = self._crictl()
+        if crictl:
+            result = run_checked(self._host, (*crictl, "logs", "--tail", str(_LOG_LINES), container))
             return result.stdout + result.stderr
         found = ("find", "-L", "/var/log/containers", "-name", f"*-{container}.log")
         paths = run_checked(self._host, found, accept=(0, 1)).stdout.splitlines()
@@ -67,8 +82,9 @@ class Containers:
 
     def images(self) -> tuple[str, ...]:
         """The names of the images that are on the node."""
-        if self._crictl():
-            return parse_crictl_images(run_checked(self._host, ("crictl", "images", "-o", "json")).stdout)
+        crictl = self._crictl()
+        if crictl:
+            return parse_crictl_images(run_checked(self._host, (*crictl, "images", "-o", "json")).stdout)
         names = run_checked(self._host, (*_CTR, "images", "ls", "-q")).stdout.split()
         return tuple(sorted(name for name in names if not name.startswith("sha256:")))
 
@@ -98,14 +114,31 @@ class Containers:
         for argv in ((*_CTR, "images", "unmount", "--rm", mount_dir), ("rmdir", "--", mount_dir)):
             self._host.run(Command(argv, timeout=CHANGE_TIMEOUT, changes=True))
 
-    def _crictl(self) -> bool:
-        if self._has_crictl is None:
-            argv = ("crictl", "ps", "-o", "json")
+    def _crictl(self) -> tuple[str, ...]:
+        """The words by which crictl reaches the runtime; none where ctr does it.
+
+        What /etc/crictl.yaml names may be gone (dockershim.sock): then the sockets that are usual are tried.
+        """
+        if self._found is not None:
+            return self._found
+        refused: tuple[tuple[str, ...], Result] | None = None
+        for words in (("crictl",), *(("crictl", "--runtime-endpoint", socket) for socket in _SOCKETS)):
+            argv = (*words, "ps", "-o", "json")
             result = self._host.run(Command(argv, timeout=30.0))
             if result.exit_status is None:
                 raise failure(self._host, argv, result)
-            self._has_crictl = result.exit_status != _NOT_FOUND
-        return self._has_crictl
+            if result.ok:
+                self._found = words
+                return words
+            if result.exit_status == _NOT_FOUND:
+                self._found = ()
+                return ()
+            refused = refused or (argv, result)
+        if self._host.run(Command((*_CTR, "tasks", "ls"), timeout=30.0)).ok:
+            self._found = ()
+            return ()
+        assert refused is not None  # noqa: S101 - the loop always asks
+        raise failure(self._host, *refused)
 
     def _containerd_containers(self) -> tuple[Container, ...]:
         tasks = parse_tasks(run_checked(self._host, (*_CTR, "tasks", "ls")).stdout)

@@ -16,12 +16,14 @@ def parse_etcd_manifest(text: str) -> EtcdManifest:
     gives them another name in the container. Raises UnexpectedOutput when the pod does not run etcd itself or takes
     its flags from a file, or when a path is relative.
     """
-    pod = parse_static_pod(text)
+    pod = parse_static_pod(text, "etcd")
+    if not pod.program:
+        raise UnexpectedOutput("the etcd manifest does not say which program it runs")
     if pod.program.rpartition("/")[2] != "etcd":
         raise UnexpectedOutput(f"the etcd manifest runs {pod.program!r} and not etcd itself")
     if _setting(pod, "config-file"):
         raise UnexpectedOutput(f"etcd takes its settings from {_setting(pod, 'config-file')}, which is not supported")
-    urls = tuple(url for url in _setting(pod, "listen-client-urls").split(",") if url) or (DEFAULT_CLIENT_URL,)
+    urls = _urls(pod, "listen-client-urls") or (DEFAULT_CLIENT_URL,)
     return EtcdManifest(
         image=pod.image,
         name=_setting(pod, "name"),
@@ -30,8 +32,13 @@ def parse_etcd_manifest(text: str) -> EtcdManifest:
         key_file=_path(pod, "key-file"),
         trusted_ca_file=_path(pod, "trusted-ca-file"),
         listen_client_urls=urls,
-        initial_advertise_peer_urls=_setting(pod, "initial-advertise-peer-urls"),
+        initial_advertise_peer_urls=",".join(_urls(pod, "initial-advertise-peer-urls")),
     )
+
+
+def _urls(pod: StaticPod, flag: str) -> tuple[str, ...]:
+    """A list as people write it: with blanks after its commas, too."""
+    return tuple(url.strip() for url in _setting(pod, flag).split(",") if url.strip())
 
 
 def _setting(pod: StaticPod, flag: str) -> str:

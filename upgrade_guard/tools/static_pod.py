@@ -17,9 +17,12 @@ _SHOWN = 200  # characters of a manifest in our messages
 
 @dataclass(frozen=True)
 class StaticPod:
-    """The first container of a manifest. `flags` are without their dashes, a bare flag is "true", the last one wins.
+    """One container of a manifest: the one that is named like the component, else the first.
 
-    `mounts` maps paths in the container to paths on the node; `environment` has literal values only.
+    `pod` is the pod's own name, `containers` maps the name of every container to its image. `program` is "" where the
+    image's own entrypoint runs. `flags` are without their dashes, a bare flag is "true", the last one wins; `given` has
+    every value of a flag, in order. `mounts` maps paths in the container to paths on the node; `environment` has
+    literal values only.
     """
 
     name: str
@@ -29,6 +32,9 @@ class StaticPod:
     mounts: Mapping[str, str]
     host_paths: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    pod: str = ""
+    containers: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def on_node(self, path: str) -> str:
         """Where a path of the container lies on the node: by the longest mount that holds it, else unchanged."""
@@ -39,43 +45,51 @@ class StaticPod:
         return posixpath.normpath(self.mounts[best] + path[len(best) :]) if best else path
 
 
-def parse_static_pod(text: str) -> StaticPod:
-    """Read a manifest. Raises UnexpectedOutput when it is no pod with a container that runs one program."""
+def parse_static_pod(text: str, component: str = "") -> StaticPod:
+    """Read a manifest: the container named `component` where there is one, because a sidecar may stand before it.
+
+    Raises UnexpectedOutput when it is no pod with a container.
+    """
     try:
-        return _pod(text)
+        return _pod(text, component)
     except (AttributeError, LookupError, TypeError, ValueError) as problem:
         raise _odd(text, f"{type(problem).__name__}: {problem}"[:_SHOWN]) from problem
 
 
-def _pod(text: str) -> StaticPod:
-    spec = _mapping(_document(text).get("spec"), text, "spec")
-    containers = spec.get("containers")
-    if not isinstance(containers, list) or not containers:
+def _pod(text: str, component: str) -> StaticPod:
+    document = _document(text)
+    spec = _mapping(document.get("spec"), text, "spec")
+    rows = spec.get("containers")
+    if not isinstance(rows, list) or not rows:
         raise _odd(text, "it has no containers")
-    container = _mapping(containers[0], text, "container")
-    command = _strings(container.get("command"), text) + _strings(container.get("args"), text)
-    if not command:
-        raise _odd(text, "its container has no command")
+    containers = [_mapping(row, text, "container") for row in rows]
+    container = next((one for one in containers if component and one.get("name") == component), containers[0])
+    command, args = _strings(container.get("command"), text), _strings(container.get("args"), text)
+    given = _flags([*command[1:], *args])
     volumes = _host_paths(spec, text)
+    metadata = document.get("metadata")
     return StaticPod(
         name=str(container.get("name", "")),
         image=_string(container.get("image"), text),
-        program=command[0],
-        flags=_flags(command[1:]),
+        program=command[0] if command else "",
+        flags={name: values[-1] for name, values in given.items()},
         mounts=_mounts(container, volumes, text),
         host_paths=tuple(dict.fromkeys(volumes.values())),
         environment=_environment(container),
+        pod=str(metadata.get("name", "")) if isinstance(metadata, dict) else "",
+        containers={str(one.get("name", "")): str(one.get("image", "")) for one in containers},
+        given={name: tuple(values) for name, values in given.items()},
     )
 
 
-def image_of(text: str) -> str:
-    """The image of the manifest's first container."""
-    return parse_static_pod(text).image
+def image_of(text: str, component: str = "") -> str:
+    """The image of the container named `component`, else of the manifest's first."""
+    return parse_static_pod(text, component).image
 
 
-def command_flags(text: str) -> dict[str, str]:
+def command_flags(text: str, component: str = "") -> dict[str, str]:
     """The flags of its program, without dashes."""
-    return dict(parse_static_pod(text).flags)
+    return dict(parse_static_pod(text, component).flags)
 
 
 def host_paths(text: str) -> tuple[str, ...]:
@@ -117,16 +131,17 @@ def _environment(container: Mapping[str, Any]) -> dict[str, str]:
     return {str(row.get("name")): str(row["value"]) for row in rows if isinstance(row, dict) and "value" in row}
 
 
-def _flags(words: list[str]) -> dict[str, str]:
-    flags: dict[str, str] = {}
+def _flags(words: list[str]) -> dict[str, list[str]]:
+    """Every value of each flag. A word without dashes is the value of the bare flag before it."""
+    flags: dict[str, list[str]] = {}
     waiting = ""
     for word in words:
         if word.startswith("-"):
             name, equals, value = word.lstrip("-").partition("=")
-            flags[name] = value if equals else "true"
+            flags.setdefault(name, []).append(value if equals else "true")
             waiting = "" if equals else name
         elif waiting:
-            flags[waiting] = word
+            flags[waiting][-1] = word
             waiting = ""
     return flags
 

@@ -61,17 +61,16 @@ def node(name: str) -> Node:
 
 
 def static_pods() -> tuple[StaticPodFile, ...]:
-    repository = "registry.k8s.io"
     return (
-        StaticPodFile("etcd.yaml", f"{repository}/etcd:3.5.12-0", {"data-dir": "/var/lib/etcd"}),
-        StaticPodFile("kube-apiserver.yaml", f"{repository}/kube-apiserver:v1.27.16", {"secure-port": "6443"}),
-        StaticPodFile(
-            "kube-controller-manager.yaml",
-            f"{repository}/kube-controller-manager:v1.27.16",
-            {"bind-address": "127.0.0.1"},
-        ),
-        StaticPodFile("kube-scheduler.yaml", f"{repository}/kube-scheduler:v1.27.16", {"leader-elect": "true"}),
+        static_pod("etcd", "3.5.12-0", {"data-dir": "/var/lib/etcd"}),
+        static_pod("kube-apiserver", "v1.27.16", {"secure-port": "6443"}),
+        static_pod("kube-controller-manager", "v1.27.16", {"bind-address": "127.0.0.1"}),
+        static_pod("kube-scheduler", "v1.27.16", {"leader-elect": "true"}),
     )
+
+
+def static_pod(component: str, tag: str, flags: dict[str, str]) -> StaticPodFile:
+    return StaticPodFile(f"{component}.yaml", f"registry.k8s.io/{component}:{tag}", flags, (component,))
 
 
 def control_plane(name: str) -> ControlPlaneLook:

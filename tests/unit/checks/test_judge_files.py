@@ -28,7 +28,7 @@ MIB = 1024**2
 unmounted = TargetLook("file:///mnt/x", ("is it mounted?",), off_control_plane=True, reason="")
 same_disk = TargetLook("file:///mnt/x", (), off_control_plane=False, reason="same disk")
 good_target = TargetLook("ssh://nas/x", (), off_control_plane=True, reason="another host")
-copied = StaticPodFile("kube-apiserver.yaml.bak", "r.example/kube-apiserver:v1")
+copied = StaticPodFile("kube-apiserver.yaml.bak", "r.example/kube-apiserver:v1", components=("kube-apiserver",))
 
 
 def with_file(file: StaticPodFile) -> Gathered:
@@ -71,7 +71,7 @@ CASES = [
     Case("offsite-target-usable", W, "mounted", with_machine(targets=(unmounted, good_target))),
     Case("offsite-target-usable", B, "2 copies are required, 1", with_machine(targets_required=2)),
     Case("manifests-clean", B, "kube-apiserver.yaml.bak", with_file(copied), where="cp2"),
-    Case("manifests-clean", B, "notes.txt", with_file(StaticPodFile("notes.txt", ""))),
+    Case("manifests-clean", W, "notes.txt", with_file(StaticPodFile("notes.txt", ""))),
     Case(
         "manifests-match-config",
         W,
@@ -96,6 +96,7 @@ GOOD = [
     Good("certificates-valid", with_certificate("super-admin.conf", None)),
     Good("certificates-valid", with_certificate("apiserver", 30.1)),
     Good("manifests-clean", with_file(StaticPodFile("kube-vip.yaml", "ghcr.io/kube-vip/kube-vip:v0.8.0"))),
+    Good("manifests-clean", with_file(StaticPodFile("etcd-backup.yaml", "registry.k8s.io/etcd:3.5.12-0"))),
     Good("manifests-match-config", with_extra("leader-elect", "true")),
     Good("data-dir-agrees", with_api(kubeadm_config=kubeadm_config(data_dir="/var/lib/etcd/"))),
     Good("data-dir-agrees", below_roots()),

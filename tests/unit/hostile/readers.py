@@ -55,6 +55,7 @@ READERS: dict[str, Reader] = {
     "tools.apt.point_source_at": Reader(lambda text: apt.point_source_at(text, V27, V28), ()),
     "tools.commands.parse_json": Reader(lambda text: commands.parse_json("x", text)),
     "tools.container_rows.parse_crictl_containers": Reader(container_rows.parse_crictl_containers),
+    "tools.container_rows.parse_crictl_image_names": Reader(container_rows.parse_crictl_image_names),
     "tools.container_rows.parse_crictl_images": Reader(container_rows.parse_crictl_images),
     "tools.container_rows.parse_tasks": Reader(container_rows.parse_tasks),
     "tools.api_server.parse_server_version": Reader(api_server.parse_server_version),

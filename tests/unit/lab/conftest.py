@@ -18,6 +18,10 @@ from upgrade_guard.lab.cluster import LabCluster
 PATIENCE = 30.0
 
 
+def in_kube_system(row: dict[str, Any]) -> bool:
+    return bool(row["labels"]["io.kubernetes.pod.namespace"] == "kube-system")
+
+
 @dataclass
 class Operator:
     """Runs programs on the nodes of a lab, as a person with a shell there would."""
@@ -61,8 +65,14 @@ class Operator:
         return self.items("pods", scope)
 
     def containers(self, node: str, name: str) -> list[dict[str, Any]]:
+        """Those of the static pod of that name, and of whatever else of kube-system has it."""
         rows = json.loads(self.run(node, "crictl", "ps", "--all", "-o", "json").stdout)["containers"]
-        return [row for row in rows if row["metadata"]["name"] == name]
+        return [row for row in rows if row["metadata"]["name"] == name and in_kube_system(row)]
+
+    def image(self, node: str, row: dict[str, Any]) -> str:
+        """The name of a container's image: crictl gives its id."""
+        images = json.loads(self.run(node, "crictl", "images", "-o", "json").stdout)["images"]
+        return next(str(one["repoTags"][0]) for one in images if one["id"] == row["imageRef"])
 
     def running(self, node: str, name: str) -> str:
         """The id of the running container of that name, or ""."""

@@ -181,7 +181,7 @@ def test_a_new_api_server_crash_loops_for_all_to_see(new_lab: Callable) -> None:
 
     def restarts() -> int:
         rows = operator.containers("cp1", "kube-apiserver")
-        return max((row["metadata"]["attempt"] for row in rows if NEW in row["image"]["userSpecifiedImage"]), default=0)
+        return max((row["metadata"]["attempt"] for row in rows if NEW in operator.image("cp1", row)), default=0)
 
     until(lambda: restarts() >= 3)
     assert not operator.ready()

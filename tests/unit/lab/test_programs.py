@@ -64,7 +64,7 @@ def test_kubectl_tells_of_nodes(kubectl: Kubectl) -> None:
 def test_kubectl_tells_of_pods_and_workloads(kubectl: Kubectl) -> None:
     mirrored = {pod.name for pod in kubectl.pods() if pod.mirror}
     assert mirrored == {
-        f"{name}-cp1" for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        f"{name}-cp1" for name in ("etcd", "keepalived", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
     }
     workloads = {(row.kind, row.name): (row.desired, row.ready) for row in kubectl.workloads()}
     assert workloads["Deployment", "shop"] == (3, 3)
@@ -150,9 +150,11 @@ def test_containers_through_crictl_and_through_ctr(lab: LabCluster, tmp_path) ->
     without.mkdir()
     (without / "ctr").symlink_to(lab.layout.programs("cp1") / "ctr")
     through_ctr = Containers(LocalHost("cp1", path=f"{without}:/usr/bin:/bin")).all()
-    assert {one.id: (one.name, one.image, one.restarts) for one in through_ctr} == {
-        one.id: (one.name, one.image, one.restarts) for one in through_crictl
+    assert {one.id: (one.name, one.image, one.pod, one.pod_uid, one.restarts) for one in through_ctr} == {
+        one.id: (one.name, one.names[0], one.pod, one.pod_uid, one.restarts) for one in through_crictl
     }
+    assert {one.restarts for one in through_crictl if one.name == "kube-controller-manager"} == {7}
+    assert len([one for one in through_crictl if one.name == "etcd"]) == 2
 
 
 def test_images_and_logs(lab: LabCluster) -> None:

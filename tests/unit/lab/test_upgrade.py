@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unit.lab.conftest import Operator, until
+from unit.lab.conftest import Operator, in_kube_system, until
 
 from upgrade_guard.lab.kubeadm_certificates import expiry
 from upgrade_guard.tools.kubeadm import parse_upgrade_plan
@@ -19,7 +19,7 @@ NEW, OLD = "v1.28.0", "v1.27.16"
 def images(operator: Operator, node: str) -> dict[str, str]:
     """Component to image tag, of the running containers."""
     rows = json.loads(operator.run(node, "crictl", "ps", "-o", "json").stdout)["containers"]
-    return {row["metadata"]["name"]: row["image"]["userSpecifiedImage"].rsplit(":", 1)[1] for row in rows}
+    return {row["metadata"]["name"]: operator.image(node, row).rsplit(":", 1)[1] for row in rows if in_kube_system(row)}
 
 
 def bring_up_worker(operator: Operator, node: str) -> None:

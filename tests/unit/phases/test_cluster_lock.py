@@ -19,7 +19,7 @@ from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.node import NodeSettings
-from upgrade_guard.phases.cluster_lock import NAME, ClusterLock
+from upgrade_guard.phases.cluster_lock import BELIEVED, NAME, ClusterLock
 from upgrade_guard.tools.files import Files
 from upgrade_guard.tools.lock_file import LockFile, parse_owner
 
@@ -28,12 +28,26 @@ ANNE = LockOwner("20260301-aaaaaa", "anne", "bastion-1", 11, "2026-03-01T02:00:0
 BEN = LockOwner("20260302-bbbbbb", "ben", "bastion-2", 22, "2026-03-02T02:00:00+00:00", "upgrade to v1.28.1")
 
 
+class SteppingClock(StandingClock):
+    """It goes as far as it is asked to wait."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def pause(self, seconds: float) -> None:
+        self.passed += seconds
+
+
 class Place:
     """Two control planes, and the locks of operators who come in through one of them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.away: set[str] = set()
+        self.clock = SteppingClock()
 
     def file(self, node: str) -> Path:
         return self.directory / node / NAME
@@ -48,7 +62,7 @@ class Place:
             for name, address in (("cp1", "10.0.0.1"), ("cp2", "10.0.0.2"))
         }
         settings = config(self.directory, nodes[entrance].address, node=entrance, **nodes)
-        return ClusterLock(site(settings, _Reached(self.away)), owner, over or (lambda _: False))
+        return ClusterLock(site(settings, _Reached(self.away), clock=self.clock), owner, over or (lambda _: False))
 
 
 class _Node:
@@ -164,6 +178,17 @@ def test_what_cannot_be_read_is_somebodys_and_can_be_taken_over(place: Place, co
         place.lock(ANNE).take(CLUSTER)
     place.lock(ANNE).take(CLUSTER, take_over=lambda _: None)
     assert place.owners() == {"cp1": ANNE, "cp2": ANNE}
+
+
+def test_what_was_seen_is_believed_for_seconds_and_no_longer(place: Place) -> None:
+    anne, ben = place.lock(ANNE), place.lock(BEN)
+    anne.take(CLUSTER)
+    anne.still_held(CLUSTER)
+    ben.take(CLUSTER, take_over=lambda _: None)
+    anne.still_held(CLUSTER)
+    place.clock.pause(BELIEVED)
+    with pytest.raises(LockHeld, match="ben on bastion-2"):
+        anne.still_held(CLUSTER)
 
 
 def test_a_lock_that_was_removed_by_hand_is_made_again(place: Place) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from unit.phases.captured_cluster import MANIFESTS, TOOLS, control_plane, control_plane_files, node, site
+from unit.phases.captured_cluster import (
+    MANIFESTS,
+    TOOLS,
+    control_plane,
+    control_plane_files,
+    node,
+    site,
+    small_manifest,
+)
 
 from upgrade_guard.checks.baseline import Baseline
 from upgrade_guard.errors import CommandFailed, HostUnreachable, Refused, UnexpectedOutput
@@ -94,7 +102,7 @@ def test_only_what_is_worth_reading_is_kept_of_the_checks(state: Path) -> None:
 
 
 def test_every_blocking_finding_is_a_reason(state: Path) -> None:
-    files = {**control_plane_files(), f"{MANIFESTS}/kube-apiserver.yaml.bak": "spec: {}\n"}
+    files = {**control_plane_files(), f"{MANIFESTS}/kube-scheduler.yaml.bak": small_manifest("kube-scheduler")}
     first = control_plane(files)
     place = site(state, first, worker())
     found = read_cluster(place)

@@ -141,8 +141,8 @@ def test_who_does_not_answer_comes_later_in_the_same_way(tmp_path: Path) -> None
     assert found == names(rollback.rollback(where, THREE, facts("cp3", "w1", path="whole", behind={"given_up": []})))
     later = found[at + 1 :]
     for one, next_one in [
-        ("rollback/cp3/restore", "rollback/cp3/stop-etcd"),
-        ("rollback/cp3/stop-etcd", "rollback/cp3/at-rest"),
+        ("rollback/cp3/restore", "rollback/cp3/stop"),
+        ("rollback/cp3/packages", "rollback/cp3/at-rest"),
         ("rollback/cp3/at-rest", "rollback/cp3/swap"),
         ("rollback/cp3/swap", "rollback/cp3/files"),
         ("rollback/cp3/packages", "rollback/cp3/manifests"),

@@ -16,6 +16,7 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.scripted import ScriptedHost
 from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.hosts.transcript import SilentTranscript
+from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.node import NodeSettings
@@ -60,11 +61,11 @@ class Reached:
         return self.hosts.get(name) or with_etcd_manifest()
 
 
-def site(settings: Config, reach: Reached, here: ScriptedHost | None = None) -> Site:
+def site(settings: Config, reach: Reached, here: ScriptedHost | None = None, clock: Clock | None = None) -> Site:
     return Site(
         settings,
         transcript=SilentTranscript(),
-        clock=StandingClock(),
+        clock=clock or StandingClock(),
         vault=Vault(settings.vault.path),
         here=here or this_machine(),
         reach=reach,

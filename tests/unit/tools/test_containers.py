@@ -114,6 +114,80 @@ def test_ctr_serves_where_crictl_is_missing() -> None:
     assert [(one.name, one.running) for one in Containers(host).all()] == [("etcd", True)]
 
 
+OLD_ID, NEW_ID = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+
+
+def crictl_of_containerd_1(*rows: tuple[str, str, str, int]) -> str:
+    """Name, image id, namespace and attempt of each container, as crictl shows them: the image is an id."""
+    return json.dumps(
+        {
+            "containers": [
+                {
+                    "id": f"{name}-{attempt}",
+                    "metadata": {"name": name, "attempt": attempt},
+                    "image": {"image": image, "annotations": {}},
+                    "imageRef": image,
+                    "state": "CONTAINER_RUNNING",
+                    "labels": {
+                        "io.kubernetes.pod.name": f"{name}-cp1",
+                        "io.kubernetes.pod.namespace": namespace,
+                        "io.kubernetes.pod.uid": f"uid-{name}",
+                    },
+                }
+                for name, image, namespace, attempt in rows
+            ]
+        }
+    )
+
+
+def test_an_image_that_is_an_id_gets_its_names_and_they_are_asked_for_once() -> None:
+    host = ScriptedHost("cp1")
+    rows = crictl_of_containerd_1(("kube-apiserver", OLD_ID, "kube-system", 0), ("etcd", NEW_ID, "kube-system", 0))
+    names = {"id": OLD_ID, "repoTags": ["r.example/kube-apiserver:v1.27.16"], "repoDigests": ["r.example/k@sha256:1"]}
+    host.answers("crictl", "ps", ..., stdout=rows)
+    host.answers("crictl", "images", "-o", "json", stdout=json.dumps({"images": [names, {"id": NEW_ID}]}))
+    containers = Containers(host)
+    for _ in range(2):
+        first, second = containers.all()
+        assert first.names == ("r.example/kube-apiserver:v1.27.16", "r.example/k@sha256:1")
+        assert second.names == ()
+    assert [argv[1] for argv in host.argvs].count("images") == 1
+
+
+def test_a_tenant_has_an_etcd_too() -> None:
+    own, theirs = parse_crictl_containers(
+        crictl_of_containerd_1(("etcd", OLD_ID, "kube-system", 0), ("etcd", OLD_ID, "tenant", 0))
+    )
+    assert (own.is_of_static_pod("cp1"), theirs.is_of_static_pod("cp1")) == (True, False)
+    assert not own.is_of_static_pod("cp2")
+
+
+def test_a_crictl_that_points_nowhere_is_given_the_usual_sockets() -> None:
+    host = ScriptedHost("cp1")
+    stale = "validate service connection: dial unix /var/run/dockershim.sock: connect: no such file or directory\n"
+    host.answers("crictl", "ps", ..., exit_status=1, stderr=stale)
+    given = ("crictl", "--runtime-endpoint", "unix:///run/containerd/containerd.sock")
+    host.answers(*given, "ps", ..., stdout=CRICTL)
+    containers = Containers(host)
+    assert [one.name for one in containers.all()] == ["etcd", "kube-apiserver"]
+    host.answers(*given, "stop", ...)
+    containers.stop(("a",), 3)
+    assert host.argvs[-1] == (*given, "stop", "--timeout", "3", "a")
+
+
+def test_without_any_socket_ctr_serves_and_without_it_crictl_says_why() -> None:
+    host = ScriptedHost("cp1")
+    host.answers("crictl", ..., exit_status=1, stderr="no such socket\n")
+    host.answers(*CTR, "tasks", "ls", stdout="TASK PID STATUS\n")
+    host.answers(*CTR, "containers", "ls", stdout="CONTAINER IMAGE RUNTIME\n")
+    assert Containers(host).all() == ()
+    host = ScriptedHost("cp1")
+    host.answers("crictl", ..., exit_status=1, stderr="no such socket\n")
+    host.answers(*CTR, ..., exit_status=127, stderr="ctr: not found\n")
+    with pytest.raises(CommandFailed, match="no such socket"):
+        Containers(host).all()
+
+
 def test_stop_with_crictl_is_one_command() -> None:
     host = ScriptedHost("cp1")
     host.answers("crictl", "ps", "-o", "json", stdout=CRICTL)

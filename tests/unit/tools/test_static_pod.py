@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from upgrade_guard.checks.gather_node import components_in
 from upgrade_guard.errors import UnexpectedOutput
 from upgrade_guard.model.etcd import EtcdManifest
+from upgrade_guard.tools.api_server import own_url
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
 from upgrade_guard.tools.static_pod import command_flags, host_paths, image_of, parse_static_pod
 
@@ -107,7 +109,7 @@ def test_paths_are_those_on_the_node() -> None:
         ("spec: {}", "no containers"),
         ("spec: {containers: []}", "no containers"),
         ("spec: {containers: [text]}", "container is not a mapping"),
-        ("spec: {containers: [{image: x}]}", "no command"),
+        ("spec: {containers: [{image: x}]}", "does not say which program it runs"),
         ("spec: {containers: [{image: x, command: etcd --name=x}]}", "command is not a list"),
         ("spec: {containers: [{command: [etcd]}]}", "None is not a path or name"),
         (manifest("-c", "etcd --name=x", program="sh"), "runs 'sh' and not etcd itself"),
@@ -122,3 +124,54 @@ def test_paths_are_those_on_the_node() -> None:
 def test_an_odd_manifest_is_refused_with_a_reason(text: str, why: str) -> None:
     with pytest.raises(UnexpectedOutput, match=why):
         parse_etcd_manifest(text)
+
+
+def test_a_sidecar_that_stands_first_is_not_the_component() -> None:
+    text = (
+        "kind: Pod\nspec:\n  containers:\n"
+        "  - {name: kms-plugin, image: 'r.example/kms:v1', args: ['--listen=/run/kms.sock']}\n"
+        "  - {name: kube-apiserver, image: 'r.example/kube-apiserver:v1.33.13',"
+        " command: [kube-apiserver, --secure-port=6444]}\n"
+    )
+    assert image_of(text, "kube-apiserver") == "r.example/kube-apiserver:v1.33.13"
+    assert command_flags(text, "kube-apiserver") == {"secure-port": "6444"}
+    assert own_url(text, "10.0.0.1") == "https://10.0.0.1:6444"
+    assert components_in(parse_static_pod(text)) == ("kube-apiserver",)
+
+
+@pytest.mark.parametrize("name", ["keepalived", "haproxy", "kube-vip"])
+def test_static_pods_of_the_high_availability_guides_are_pods_of_their_own(name: str) -> None:
+    """As kubeadm's guide (docs/ha-considerations.md) and `kube-vip manifest pod` write them: without a command."""
+    text = (MANIFESTS / f"{name}.yaml").read_text()
+    pod = parse_static_pod(text)
+    assert (pod.name, pod.program, components_in(pod)) == (name, "", ())
+    assert pod.image and pod.host_paths
+
+
+def test_every_value_of_a_repeated_flag_is_there() -> None:
+    pod = parse_static_pod(manifest("--feature-gates=A=true", "--feature-gates", "B=false", "--v=2"))
+    assert pod.given["feature-gates"] == ("A=true", "B=false")
+    assert pod.flags["feature-gates"] == "B=false"
+
+
+@pytest.mark.parametrize(
+    ("urls", "endpoint"),
+    [
+        ("https://127.0.0.1:2379,https://10.0.0.1:2379", "https://127.0.0.1:2379"),
+        ("https://10.0.0.1:2379, https://127.0.0.1:2379", "https://127.0.0.1:2379"),
+        ("https://0.0.0.0:2379", "https://127.0.0.1:2379"),
+        ("https://[::]:2379", "https://[::1]:2379"),
+        ("https://[fd00::11]:2379, https://[::1]:2379", "https://[::1]:2379"),
+        ("https://10.0.0.1:2379", "https://10.0.0.1:2379"),
+        ("https://[fd00::11]:2379", "https://[fd00::11]:2379"),
+    ],
+)
+def test_etcd_is_asked_at_loopback_where_it_listens_there(urls: str, endpoint: str) -> None:
+    assert parse_etcd_manifest(manifest(f"--listen-client-urls={urls}")).endpoint == endpoint
+
+
+def test_peer_urls_of_both_address_families() -> None:
+    urls = "https://10.0.0.1:2380, https://[fd00::11]:2380"
+    found = parse_etcd_manifest(manifest(f"--initial-advertise-peer-urls={urls}"))
+    assert found.peer_urls == ("https://10.0.0.1:2380", "https://[fd00::11]:2380")
+    assert found.initial_advertise_peer_urls == "https://10.0.0.1:2380,https://[fd00::11]:2380"

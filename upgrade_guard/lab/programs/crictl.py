@@ -98,7 +98,8 @@ def _row(one: Container) -> dict[str, Any]:
         "id": one.id,
         "podSandboxId": one.sandbox,
         "metadata": {"name": one.name, "attempt": one.attempt},
-        "image": {"image": _digest(one.image), "annotations": {}, "userSpecifiedImage": one.image},
+        # containerd up to 1.7 gives the image's id alone; later ones add `userSpecifiedImage`.
+        "image": {"image": _digest(one.image), "annotations": {}},
         "imageRef": _digest(one.image),
         "state": "CONTAINER_RUNNING" if one.runs else "CONTAINER_EXITED",
         "createdAt": str(int(one.created * NANOSECONDS)),

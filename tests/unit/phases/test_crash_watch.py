@@ -1,0 +1,78 @@
+"""What counts as a new component that crash-loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import pytest
+from unit.phases.test_site import CP1
+
+from upgrade_guard.phases.crash_watch import CRASHES, Crashes, is_new
+from upgrade_guard.phases.site import NodeTools
+from upgrade_guard.tools.containers import Container
+
+OLD, NEW = "registry.k8s.io/kube-apiserver:v1.27.16", "registry.k8s.io/kube-apiserver:v1.28.0"
+ID = f"sha256:{'a' * 64}"
+NODE = replace(CP1, manifests={"kube-apiserver": OLD})
+ONE = Container("1", "kube-apiserver", NEW, True, 0, f"kube-apiserver-{CP1.name}", "kube-system", "uid-1")
+
+
+@dataclass
+class Runtime:
+    rows: list[Container] = field(default_factory=list)
+
+    def all(self) -> tuple[Container, ...]:
+        return tuple(self.rows)
+
+
+@dataclass
+class Tools:
+    containers: Runtime
+
+
+def crashes(runtime: Runtime) -> Crashes:
+    return Crashes(cast("NodeTools", Tools(runtime)), NODE)
+
+
+@pytest.mark.parametrize(
+    ("container", "new"),
+    [
+        (replace(ONE, image=NEW), True),
+        (replace(ONE, image=OLD), False),
+        (replace(ONE, image=ID, names=(OLD, "registry.k8s.io/kube-apiserver@sha256:1")), False),
+        (replace(ONE, image=ID, names=(NEW,)), True),
+        (replace(ONE, image=ID), False),
+        (replace(ONE, image="a" * 64), False),
+        (replace(ONE, image=""), False),
+        (replace(ONE, name="coredns"), False),
+    ],
+)
+def test_new_is_what_is_known_to_have_another_image(container: Container, new: bool) -> None:
+    assert is_new(NODE, container) is new
+
+
+def test_restarts_count_from_the_first_look() -> None:
+    runtime = Runtime([replace(ONE, restarts=7)])
+    watch = crashes(runtime)
+    assert watch.looping() is None
+    runtime.rows = [replace(ONE, restarts=7 + CRASHES - 1)]
+    assert watch.looping() is None
+    runtime.rows = [replace(ONE, restarts=7 + CRASHES, running=False)]
+    assert watch.looping() == runtime.rows[0]
+
+
+def test_what_lies_there_crashed_at_the_first_look_counts_whole() -> None:
+    assert crashes(Runtime([replace(ONE, restarts=CRASHES, running=False)])).looping() is not None
+
+
+def test_a_new_pod_counts_anew() -> None:
+    runtime = Runtime([replace(ONE, image=OLD, restarts=7)])
+    watch = crashes(runtime)
+    assert watch.looping() is None
+    runtime.rows.append(replace(ONE, id="2", pod_uid="uid-2", restarts=CRASHES))
+    assert watch.looping() == runtime.rows[1]
+
+
+def test_a_tenants_container_of_that_name_is_none_of_ours() -> None:
+    assert crashes(Runtime([replace(ONE, namespace="tenant", restarts=9, running=False)])).looping() is None
