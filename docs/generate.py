@@ -176,10 +176,33 @@ def faults() -> str:
     return "\n".join(lines) + "\n"
 
 
+def answers() -> str:
+    """The ladder: which failure is answered with what."""
+    from upgrade_guard.phases.ladder import RUNGS
+
+    head = (
+        "# Answers to a failure\n\n"
+        "What a failure after the gate is answered with: the mildest means that is right.\n"
+        "*Serves* means that every member of etcd is healthy, every API server ready, and that the cluster's endpoint"
+        " answers.\n"
+        "*Pause* is exit 6: nothing is taken back and a person decides.\n"
+        "A component that crash-loops on the new version does not serve, whatever the others do.\n"
+        "While the API serves, a rollback that would lose more than `rollback.ask_beyond` or"
+        " `rollback.ask_beyond_revisions` allow becomes a pause.\n"
+        "A machine that cannot be asked decides nothing: exit 4, and `upgrade-guard resume` asks again.\n"
+        "A worker that fails goes back alone (`upgrade.on_node_failure`), and the run pauses.\n\n"
+        "| stage | what failed | before that | the control plane serves | it does not | why |\n"
+        "|---|---|---|---|---|---|\n"
+    )
+    lines += [f"| {one.stage} | {one.what} | {one.first} | {one.serving} | {one.away} | {one.why} |" for one in RUNGS]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli,
     "configuration.md": configuration,
     "states.md": states,
+    "answers.md": answers,
     "checks.md": checks,
     "exit-codes.md": exit_codes,
     "journal.md": journal,

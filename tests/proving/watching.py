@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from proving.cluster import ProvingNode
@@ -98,17 +99,24 @@ def ready_version(address: str) -> str:
 
 
 class CrashWatch:
-    """Notes when the first container of `component` wrote the words with which a broken one ends."""
+    """Notes when the first container of `component` wrote the words with which a broken one ends.
+
+    What an earlier one had written before this watch began does not count.
+    """
 
     def __init__(self, node: ProvingNode, component: str, words: str) -> None:
         self.seen_at = 0.0
         self._node = node
         self._component = component
         self._words = words
+        self._before: dict[int, int] = {}
         self._ended = threading.Event()
         self._watch = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Self:
+        for log in self._logs():
+            found = log.stat()
+            self._before[found.st_ino] = found.st_size
         self._watch.start()
         return self
 
@@ -116,12 +124,16 @@ class CrashWatch:
         self._ended.set()
         self._watch.join()
 
+    def _logs(self) -> list[Path]:
+        name = self._component
+        return list((self._node.root / "var/log/pods").glob(f"kube-system_{name}-*/{name}/*.log"))
+
     def _look(self) -> None:
-        logs = self._node.root / "var/log/pods"
         while not self.seen_at and not self._ended.wait(PACE):
-            for log in logs.glob(f"kube-system_{self._component}-*/{self._component}/*.log"):
+            for log in self._logs():
                 try:
-                    if self._words in log.read_text(errors="replace"):
-                        self.seen_at = time.monotonic()
+                    written = log.read_bytes()[self._before.get(log.stat().st_ino, 0) :]
                 except OSError:
                     continue  # kubelet has just removed it
+                if self._words in written.decode(errors="replace"):
+                    self.seen_at = time.monotonic()

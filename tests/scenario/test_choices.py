@@ -58,7 +58,7 @@ def test_a_failed_worker_takes_the_whole_cluster_back_where_that_is_wanted(new_s
 
 def test_a_failed_verification_can_wait_for_the_operator(new_stage: Callable[..., Stage]) -> None:
     stage = new_stage(faults=("workload-broken",))
-    stage.configure(on_verify_failure='"pause"', ready_timeout='"15s"')
+    stage.configure(ready_timeout='"15s"')
     stopped = stage.run(ends=6)
     assert stopped.data["state"] == "nodes-upgraded"
     assert "ledger" in " ".join((stopped.error["message"], *stopped.error["reasons"]))
@@ -68,6 +68,17 @@ def test_a_failed_verification_can_wait_for_the_operator(new_stage: Callable[...
     stage.switch_off("workload-broken")
     stage.guard("resume", "--yes")
     assert_completed(stage)
+
+
+def test_a_failed_verification_takes_the_cluster_back_where_that_is_wanted(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(faults=("workload-broken",))
+    stage.configure(on_verify_failure='"rollback-cluster"', ready_timeout='"15s"')
+    before = stage.truth()
+    stage.put_key(BEFORE, "written before the run")
+    ended = stage.run(ends=7)
+    assert ended.data["state"] == "rolled-back"
+    assert_rolled_back(stage, before)
+    assert_data_went_back(stage)
 
 
 def test_without_automatic_rollback_the_operator_is_asked(new_stage: Callable[..., Stage]) -> None:

@@ -67,7 +67,7 @@ def test_the_example_of_the_contract_is_read(tmp_path: Path, monkeypatch: pytest
     assert config.vault.path == Path("/srv/vault")
     assert (config.upgrade.snapshot_max_age, config.upgrade.drain_timeout) == (2700.0, 90.0)
     assert config.upgrade.on_node_failure == "pause"
-    assert config.upgrade.on_verify_failure == "rollback-cluster"
+    assert config.upgrade.on_verify_failure == "pause"
 
 
 def test_a_node_takes_what_it_does_not_say_from_the_entry_for_every_node(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_node_takes_what_it_does_not_say_from_the_entry_for_every_node(tmp_pat
         ("[upgrade]\ndrain_timeout = 5", 'upgrade.drain_timeout: give a duration such as "90s"', "duration"),
         ('[upgrade]\ndrain_timeout = "0m"', "upgrade.drain_timeout", "duration"),
         ('[upgrade]\non_node_failure = "rollback"', 'one of: "rollback-node", "pause"', "rollback-cluster"),
-        ('[upgrade]\non_verify_failure = "rollback-node"', 'one of: "rollback-cluster", "pause"', "pause"),
+        ('[upgrade]\non_verify_failure = "rollback-node"', 'one of: "pause", "rollback-cluster"', "pause"),
         ("[upgrade]\nmax_unavailable = -1", "upgrade.max_unavailable: give 1 or more", "whole number"),
         ('[upgrade]\nignore_preflight_errors = ["--force"]', "is not the name of a kubeadm preflight", "list"),
         ('[cluster]\ncontrol_plane = "-oProxyCommand=x"', "must not begin with", "user@host"),

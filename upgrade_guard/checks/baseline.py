@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
@@ -14,6 +14,8 @@ from upgrade_guard.tools.kubectl_pods import PodRow
 from upgrade_guard.tools.kubectl_workloads import ServiceRow, WorkloadRow
 
 CHECK = "baseline"
+
+Say = Callable[[str, str, str, str], Finding]
 
 EXPECTED_TO_CHANGE = frozenset({"kube-system/kube-proxy", "kube-system/coredns"})
 """kubeadm's own two add-ons: the last control plane's upgrade gives them new images."""
@@ -83,30 +85,40 @@ def baseline_of(
     )
 
 
-def compare(before: Baseline, after: Baseline, target: Version, given_up: Collection[str] = ()) -> tuple[Finding, ...]:
-    """What is missing or no longer ready blocks; what changed or is new is said; kubeadm's own add-ons may change.
+def compare(
+    before: Baseline,
+    after: Baseline,
+    target: Version,
+    given_up: Collection[str] = (),
+    *,
+    restored: bool = False,
+) -> tuple[Finding, ...]:
+    """What is no longer ready blocks; what is gone, changed or new is said; kubeadm's own add-ons may change.
 
-    Something that was not well before the upgrade is no regression as long as it is no worse. `target` is the version
-    that the control plane serves now. Nodes that were `given_up` are missed nowhere: each may have taken one pod of
-    every workload with it.
+    An upgrade deletes no object, so one that is gone was deleted by somebody. In a state that was `restored` it has to
+    be there: then it blocks. A StatefulSet starts its pods one after the other, so it may take longer than anybody
+    waits here: it is said. Something that was not well before the upgrade is no regression as long as it is no worse.
+    `target` is the version that the control plane serves now. Nodes that were `given_up` are missed nowhere: each may
+    have taken one pod of every workload with it.
     """
+    gone = blocking if restored else warning
     findings = (
-        *_nodes(before, after, given_up),
-        *_workloads(before, after, len(given_up)),
-        *_services(before, after),
+        *_nodes(before, after, given_up, gone),
+        *_workloads(before, after, len(given_up), gone),
+        *_services(before, after, gone),
         *_proxy(after, target),
         *_namespaces(before, after),
     )
     return findings or (ok(CHECK, f"{len(before.workloads)} workload(s) and {len(before.nodes)} node(s) as before"),)
 
 
-def _nodes(before: Baseline, after: Baseline, given_up: Collection[str]) -> list[Finding]:
+def _nodes(before: Baseline, after: Baseline, given_up: Collection[str], gone: Say) -> list[Finding]:
     findings = []
     for name, ready in before.nodes.items():
         if name in given_up:
             continue
         if name not in after.nodes:
-            findings.append(blocking(CHECK, f"node {name} is missing", f"look: kubectl get node {name}", name))
+            findings.append(gone(CHECK, f"node {name} is missing", f"look: kubectl get node {name}", name))
         elif ready and not after.nodes[name]:
             hint = f"look: kubectl describe node {name}"
             findings.append(blocking(CHECK, f"node {name} is no longer Ready", hint, name))
@@ -115,7 +127,7 @@ def _nodes(before: Baseline, after: Baseline, given_up: Collection[str]) -> list
     return findings
 
 
-def _workloads(before: Baseline, after: Baseline, lost: int) -> list[Finding]:
+def _workloads(before: Baseline, after: Baseline, lost: int, gone: Say) -> list[Finding]:
     findings = []
     now = {workload.key: workload for workload in after.workloads}
     for old in before.workloads:
@@ -123,7 +135,7 @@ def _workloads(before: Baseline, after: Baseline, lost: int) -> list[Finding]:
         look = f"look: kubectl -n {old.namespace} describe {old.kind.lower()} {old.name}"
         if new is None:
             hint = f"look: kubectl -n {old.namespace} get {old.kind.lower()}"
-            findings.append(blocking(CHECK, f"{old.key} is missing", hint, old.place))
+            findings.append(gone(CHECK, f"{old.key} is missing", hint, old.place))
             continue
         findings += _one_workload(old, new, look, lost)
     for workload in now.values():
@@ -136,7 +148,9 @@ def _one_workload(old: WorkloadState, new: WorkloadState, look: str, lost: int) 
     findings = []
     if not new.well:
         said = f"{new.key} has {new.ready} of {new.desired} pods ready"
-        if new.ready + lost < (new.desired if old.well else old.ready):
+        slow = new.kind == "StatefulSet" and new.ready > 0
+        # Somebody may have scaled it meanwhile, in either direction.
+        if not slow and new.ready + lost < min(new.desired, old.ready):
             findings.append(blocking(CHECK, f"{said}, before {old.ready} of {old.desired}", look, new.place))
         else:
             before = "as before the upgrade" if not old.well else f"before {old.ready} of {old.desired}"
@@ -149,9 +163,9 @@ def _one_workload(old: WorkloadState, new: WorkloadState, look: str, lost: int) 
     return findings
 
 
-def _services(before: Baseline, after: Baseline) -> list[Finding]:
+def _services(before: Baseline, after: Baseline, gone: Say) -> list[Finding]:
     findings = [
-        blocking(CHECK, f"service {name} is missing", f"look: kubectl -n {name.partition('/')[0]} get services", name)
+        gone(CHECK, f"service {name} is missing", f"look: kubectl -n {name.partition('/')[0]} get services", name)
         for name in before.services
         if name not in after.services
     ]

@@ -54,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     _check("nodes-schedulable", _WARNING, nodes.nodes_schedulable),
     _check("clocks-agree", _WARNING, nodes.clocks_agree),
     _check("disruption-budgets-allow", _WARNING, nodes.disruption_budgets_allow),
+    _check("pods-can-leave", _BLOCKING, nodes.pods_can_leave),
     _check("manifests-clean", _BLOCKING, control_plane_files.manifests_clean),
     _check("manifests-match-config", _WARNING, control_plane_files.manifests_match_config),
     _check("data-dir-agrees", _BLOCKING, control_plane_files.data_dir_agrees),

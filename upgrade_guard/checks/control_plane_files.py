@@ -36,6 +36,17 @@ def etcd_manifest_complete(gathered: Gathered, _: Version) -> tuple[Finding, ...
                     node,
                 )
             )
+        elif look.etcd.wal_dir:
+            findings.append(
+                blocking(
+                    name,
+                    f"{node}: etcd keeps its log apart from its data, in {look.etcd.wal_dir} (--wal-dir): after a "
+                    "restore it would go on with the old one",
+                    "move wal/ into DATA_DIR/member and take wal-dir out of etcd.local.extraArgs: "
+                    "kubectl -n kube-system edit configmap kubeadm-config",
+                    node,
+                )
+            )
         elif look.missing_files:
             findings.append(
                 blocking(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from upgrade_guard.checks.gather_node import look_at_node
-from upgrade_guard.checks.gathered import ApiLook, EtcdLook, Gathered, MachineLook
+from upgrade_guard.checks.gathered import ApiLook, DrainLook, EtcdLook, Gathered, MachineLook
 from upgrade_guard.checks.node_tools import NodeTools
 from upgrade_guard.checks.questions import Questions
 from upgrade_guard.errors import GuardError, HostUnreachable
@@ -18,6 +18,7 @@ from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.kubectl import Kubectl
 
 HASH_ATTEMPTS = 3
+NOTHING_SAID = DrainLook()
 
 
 def gather(
@@ -30,6 +31,7 @@ def gather(
     machine: MachineLook,
     clock: Clock,
     target: Version,
+    drain: DrainLook = NOTHING_SAID,
 ) -> Gathered:
     """Everything, read once. `nodes` are the tools of every node of the cluster, `api_servers` those of its control
     planes by name; `etcdctl` None: no etcd answers.
@@ -48,6 +50,7 @@ def gather(
         etcd=look_at_etcd(etcdctl, questions) if etcdctl else EtcdLook(),
         api=look_at_api(kubectl, api_servers, questions),
         machine=machine,
+        drain=drain,
         unanswered=tuple(questions.unanswered),
     )
 

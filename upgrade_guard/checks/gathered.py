@@ -129,6 +129,15 @@ class MachineLook:
 
 
 @dataclass(frozen=True)
+class DrainLook:
+    """What the configuration says about drains; `skipped` are the nodes that are not drained."""
+
+    force: bool = False
+    delete_emptydir: bool = True
+    skipped: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Gathered:
     """Everything that the checks judge. `cluster` is what inspection read; `now` is seconds since 1970."""
 
@@ -138,6 +147,7 @@ class Gathered:
     etcd: EtcdLook = EtcdLook()
     api: ApiLook = ApiLook()
     machine: MachineLook = MachineLook()
+    drain: DrainLook = DrainLook()
     unanswered: tuple[Unanswered, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
 from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.model.finding import Finding
+from upgrade_guard.model.node import table_of
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.kubectl_pods import PodRow
 from upgrade_guard.tools.kubectl_workloads import Budget
@@ -81,6 +82,48 @@ def disruption_budgets_allow(gathered: Gathered, _: Version) -> tuple[Finding, .
     return tuple(findings) or (
         ok(name, f"{len(gathered.api.budgets)} disruption budget(s), none in the way of a drain"),
     )
+
+
+def pods_can_leave(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """No pod keeps a drain from its end: `kubectl drain` refuses pods without a controller, or with an emptyDir.
+
+    kubectl (pkg/drain/filters.go).
+    """
+    name = "pods-can-leave"
+    settings = gathered.drain
+    going = [pod for pod in gathered.api.pods if pod.is_drained and pod.node and pod.node not in settings.skipped]
+    bare = [pod for pod in going if not pod.owner_kind]
+    local = [pod for pod in going if pod.keeps_local_data]
+    findings = []
+    if bare and not settings.force:
+        findings.append(
+            blocking(
+                name,
+                f"a drain refuses pods that no controller makes again: {_shown(bare)}",
+                "give them a controller or delete them, or let them go with upgrade.drain_force = true: "
+                f"kubectl -n {bare[0].namespace} get pod {bare[0].name} -o yaml",
+            )
+        )
+    elif bare:
+        hint = f"keep what they are made of: kubectl -n {bare[0].namespace} get pod {bare[0].name} -o yaml"
+        findings.append(warning(name, f"the drains remove pods that nobody makes again: {_shown(bare)}", hint))
+    if local and not settings.delete_emptydir:
+        findings.append(
+            blocking(
+                name,
+                f"a drain refuses pods with an emptyDir: {_shown(local)}",
+                "let their content go with upgrade.drain_delete_emptydir = true, or skip the drain of that node: "
+                f"{table_of(local[0].node)} drain = false",
+            )
+        )
+    elif local:
+        hint = "see which of them matter: kubectl get pods -A -o wide"
+        findings.append(warning(name, f"the drains delete what these pods keep in an emptyDir: {_shown(local)}", hint))
+    return tuple(findings) or (ok(name, f"{len(going)} pod(s) can leave their nodes"),)
+
+
+def _shown(pods: list[PodRow]) -> str:
+    return listed(f"{pod.namespace}/{pod.name} on {pod.node}" for pod in pods)
 
 
 def in_budget(budget: Budget, pod: PodRow) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
 from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.model.finding import Finding
+from upgrade_guard.model.node import table_of
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.apt import package_version, point_source_at
 
@@ -31,7 +32,7 @@ def package_source_known(gathered: Gathered, target: Version) -> tuple[Finding, 
                 blocking(
                     name,
                     f"{node.name}: there is no package source {node.package_source}",
-                    f"find it and name it in the configuration: [nodes.{node.name}] package_source = ... ; "
+                    f"find it and name it in the configuration: {table_of(node.name)} package_source = ... ; "
                     "grep -rl kubernetes /etc/apt/sources.list /etc/apt/sources.list.d",
                     node.name,
                 )

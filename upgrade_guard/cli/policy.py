@@ -14,7 +14,9 @@ from upgrade_guard.model.run import Run
 
 def freeze(config: Config) -> dict[str, Any]:
     """The JSON that the journal keeps with a run: policy values, no credentials."""
-    frozen: dict[str, Any] = plain({"cluster": config.cluster, "vault": config.vault, "upgrade": config.upgrade})
+    frozen: dict[str, Any] = plain(
+        {"cluster": config.cluster, "vault": config.vault, "upgrade": config.upgrade, "rollback": config.rollback}
+    )
     return frozen
 
 

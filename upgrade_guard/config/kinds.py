@@ -155,6 +155,22 @@ def ssh_option(value: Any) -> str:
     return str(value)
 
 
+def label(value: Any) -> str:
+    """A label as kubectl takes it: KEY=VALUE."""
+    given = text(value)
+    if not re.fullmatch(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?=[A-Za-z0-9_.-]*", given):
+        raise ValueError(f"{given!r} is not a label: KEY=VALUE")
+    return given
+
+
+def namespace(value: Any) -> str:
+    """The name of a namespace."""
+    given = text(value)
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", given):
+        raise ValueError(f"{given!r} is not the name of a namespace")
+    return given
+
+
 def recipient(value: Any) -> str:
     """An age public key, or an OpenSSH one: `age1...`, `ssh-ed25519 AAAA...`, `ssh-rsa AAAA...`."""
     given = text(value).strip()

@@ -149,6 +149,16 @@ class UpgradeSettings:
         sample='["CoreDNSUnsupportedPlugins"]',
     )
     drain_timeout: float = _key(DURATION, 300.0, "How long pods of one node may take to leave.")
+    drain_force: bool = _key(
+        kinds.YES_OR_NO,
+        default=False,
+        meaning="A drain also evicts pods without a controller, which nobody makes again.",
+    )
+    drain_delete_emptydir: bool = _key(
+        kinds.YES_OR_NO,
+        default=True,
+        meaning="A drain also evicts pods with an emptyDir, whose content is lost.",
+    )
     max_unavailable: int = _key(at_least(1), 1, "How many workers are upgraded at the same time.")
     on_node_failure: str = _key(
         one_of("rollback-node", "pause", "rollback-cluster"),
@@ -156,14 +166,44 @@ class UpgradeSettings:
         "When a worker fails: put that worker back and ask, ask at once, or take the whole cluster back.",
     )
     on_verify_failure: str = _key(
-        one_of("rollback-cluster", "pause"),
-        "rollback-cluster",
-        "When the upgraded cluster differs from its baseline: take it back, or ask.",
+        one_of("pause", "rollback-cluster"),
+        "pause",
+        "When the upgraded cluster differs from its baseline and serves: ask, or take it back.",
     )
     apply_timeout: float = _key(DURATION, 900.0, "How long `kubeadm upgrade apply` or `node` may take.")
     ready_timeout: float = _key(DURATION, 300.0, "How long a node, the API or etcd may take to be ready again.")
     settle_time: float = _key(
         DURATION, 6.0, "How long a control plane must stay well before the run goes on to the next step."
+    )
+
+
+@dataclass(frozen=True)
+class RollbackSettings:
+    """When a person is asked before everything is taken back, although the upgrade failed: while the API serves."""
+
+    ask_beyond: float = _key(
+        DURATION_OR_NONE, 1800.0, "Ask when the snapshot is older, so that more than this would be lost."
+    )
+    ask_beyond_revisions: int = _key(
+        at_least(0), 0, "Ask when more revisions of etcd than this would be lost.", shown="their number does not matter"
+    )
+
+
+@dataclass(frozen=True)
+class CanarySettings:
+    """The pods and the service with which each node is seen to do something new."""
+
+    namespace: str = _key(
+        Kind("name of a namespace", kinds.namespace),
+        "kube-system",
+        "Where they are made: no policy may refuse them.",
+    )
+    image: str = _key(
+        TEXT, "", "An image that sleeps and is on every node.", shown="the sandbox image of each node's runtime"
+    )
+    pull_secret: str = _key(TEXT, "", "The pull secret in that namespace which the image needs.", shown="none")
+    labels: tuple[str, ...] = _key(
+        list_of("labels", kinds.label), (), "Labels that policies ask for.", sample='["team=platform"]'
     )
 
 
@@ -183,6 +223,8 @@ class Config:
     vault: VaultSettings = field(default_factory=VaultSettings)
     backup: BackupSettings = field(default_factory=BackupSettings)
     upgrade: UpgradeSettings = field(default_factory=UpgradeSettings)
+    rollback: RollbackSettings = field(default_factory=RollbackSettings)
+    canary: CanarySettings = field(default_factory=CanarySettings)
 
     def node(self, name: str) -> NodeSettings:
         """The settings of that node: its own entry over the "*" entry over kubeadm's defaults."""
@@ -246,6 +288,7 @@ _NODE_KEYS = {
         list_of("absolute paths on that node", kinds.node_path),
         "Files and directories outside of the two directories that belong to the node's bundle when they exist.",
     ),
+    "drain": (kinds.YES_OR_NO, "Whether its pods leave before its kubelet is renewed."),
 }
 
 
@@ -259,6 +302,8 @@ SECTIONS: dict[str, type] = {
     "vault": VaultSettings,
     "backup": BackupSettings,
     "upgrade": UpgradeSettings,
+    "rollback": RollbackSettings,
+    "canary": CanarySettings,
 }
 NODE_TABLE = Table(
     "nodes.NAME",

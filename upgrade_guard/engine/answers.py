@@ -98,6 +98,25 @@ def stopped_without_rollback(run: Run, phase: Phase, problems: tuple[StepProblem
     )
 
 
+def paused(run: Run, phase: Phase, problems: tuple[StepProblem, ...], why: str) -> DecisionNeeded:
+    """It failed and nothing is taken back by itself; `why` says why not."""
+    return DecisionNeeded(
+        f"{phase.title}: {problems[0].problem.message.rstrip('.')}. Nothing was taken back: {why}.",
+        hint=problems[0].problem.hint or choices(run.kind, run.state),
+        reasons=tuple(dict.fromkeys((*reasons_of(problems), choices(run.kind, run.state)))),
+    )
+
+
+def cannot_answer(run: Run, phase: Phase, problems: tuple[StepProblem, ...], blind: GuardError) -> GuardError:
+    """It failed, and what is right to answer cannot be seen now: nothing is decided until it can."""
+    kind = HostUnreachable if isinstance(blind, HostUnreachable) else StepFailed
+    return kind(
+        f"{phase.title}: {problems[0].problem.message.rstrip('.')}; nothing is decided yet: {blind.message}",
+        hint=choices(run.kind, run.state),
+        reasons=tuple(dict.fromkeys((*reasons_of(problems), *blind.reasons))),
+    )
+
+
 def gate_closed(closed: GateClosed, *, touched: bool) -> Refused:
     """The gate stays closed; once the control plane was `touched` only a rollback leads back."""
     if touched:

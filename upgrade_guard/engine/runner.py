@@ -22,7 +22,7 @@ from upgrade_guard.engine.record import (
 )
 from upgrade_guard.engine.watcher import OneAtATime, Watcher
 from upgrade_guard.engine.workflow import Workflow
-from upgrade_guard.errors import DecisionNeeded, EvidenceLost, HostUnreachable
+from upgrade_guard.errors import DecisionNeeded, EvidenceLost, GuardError, HostUnreachable
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.run import Event, Kind, Move, Run, State
 from upgrade_guard.model.step import Phase
@@ -194,9 +194,18 @@ class Runner:
         if phase.amends is not None:
             put_back = amending.put_back(phase, failures)
             raise answers.lane_failed(run, phase, problems, put_back) from cause
+        try:
+            answer = self._workflow.answer(
+                tuple((failure.step.name, failure.problem) for failure in failures), self._journal.facts(run.id)
+            )
+        except GuardError as blind:
+            raise answers.cannot_answer(run, phase, problems, blind) from cause
+        reasons = answers.reasons_of(problems)
+        if not answer.everything_back:
+            raise answers.paused(run, phase, problems, answer.why) from cause
         if not self._auto_rollback:
             raise answers.stopped_without_rollback(run, phase, problems) from cause
-        self._take_everything_back(run, answers.reasons_of(problems))
+        self._take_everything_back(run, (*reasons, *((answer.why,) if answer.why not in reasons else ())))
 
     def _can_retake(self, run: Run) -> bool:
         early = run.state is State.INSPECTED or Event.EVIDENCE_EXPIRED in allowed(run.kind, run.state)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from upgrade_guard.errors import GuardError
+from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import State
 from upgrade_guard.model.step import Facts, Phase
@@ -30,6 +33,12 @@ class Workflow(Protocol):
 
     def control_plane_touched(self, facts: Facts) -> bool:
         """Did a step that changes the control plane ever start, so that only a rollback leads back?"""
+
+    def answer(self, failures: Iterable[tuple[str, GuardError]], facts: Facts) -> Answer:
+        """What these failures, steps and their problems, are answered with once a node was changed. Looks at the world.
+
+        May raise HostUnreachable.
+        """
 
     def outdated(self, facts: Facts) -> tuple[str, ...]:
         """Steps of a way back that decided something which is not true any more; they are decided anew.

@@ -73,12 +73,19 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "apply-fails-before-change",
         "`kubeadm upgrade apply` fails in its health check, before it changes anything.",
-        "Packages go back: exit 7, state rolled-back; the data was never touched.",
+        "It is tried once more; then packages go back: exit 7, state rolled-back; the data was never touched.",
+        once=False,
+    ),
+    Fault(
+        "apply-fails-once",
+        "`kubeadm upgrade apply` gives up on the API server as on a machine that is too busy; the next one ends well.",
+        "It is tried once more and the run goes on: exit 0, state completed.",
     ),
     Fault(
         "apply-fails-after-etcd",
         "`kubeadm upgrade apply` fails on the API server, after etcd was replaced; kubeadm leaves etcd new.",
-        "Everything goes back, data included: exit 7, state rolled-back.",
+        "It is tried once more; then everything goes back, data included: exit 7, state rolled-back.",
+        once=False,
     ),
     Fault(
         "apply-hangs",
@@ -126,7 +133,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "workload-broken",
         "The shop's ledger does not start any more once every node runs the new version.",
-        "The verification sees it and everything goes back: exit 7, state rolled-back.",
+        "The verification sees it; the cluster serves, so a person decides: exit 6, state nodes-upgraded.",
         once=False,
     ),
     Fault(

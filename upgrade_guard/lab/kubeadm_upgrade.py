@@ -141,7 +141,7 @@ def _static_pods(upgrade: Upgrade) -> None:
                 if fault(place.directory, "apply-hangs"):
                     _begin(upgrade, component)
                     _wait_for_ever()
-                if fault(place.directory, "apply-fails-after-etcd"):
+                if fault(place.directory, "apply-fails-after-etcd") or fault(place.directory, "apply-fails-once"):
                     _begin(upgrade, component)
                     server = f"{upgrade.settings.addresses[place.node]}:{upgrade.settings.ports.api_server}"
                     raise Failure(

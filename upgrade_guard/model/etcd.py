@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EtcdManifest:
-    """What the static pod manifest of one control plane says. Paths are absolute on that node."""
+    """What the static pod manifest of one control plane says. Paths are absolute on that node.
+
+    `wal_dir` is where its log is, "" when it is in the data directory.
+    """
 
     image: str
     name: str
@@ -17,6 +20,7 @@ class EtcdManifest:
     trusted_ca_file: str
     listen_client_urls: tuple[str, ...]
     initial_advertise_peer_urls: str
+    wal_dir: str = ""
 
     @property
     def endpoint(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 DEFAULT_HOST_FILES = (
@@ -14,13 +15,18 @@ DEFAULT_HOST_FILES = (
 )
 
 
+def table_of(node: str) -> str:
+    """The head of that node's table in the configuration: a name with dots has to be quoted (toml.io, keys)."""
+    return f"[nodes.{node}]" if re.fullmatch("[A-Za-z0-9_-]+", node) else f'[nodes."{node}"]'
+
+
 @dataclass(frozen=True)
 class NodeSettings:
     """One `[nodes.NAME]` of the configuration. All paths are absolute paths on that node.
 
     `address` is "local", "user@host" or "" for the node's InternalIP. `path` is the PATH of every command
     there ("" leaves it alone). `host_files` are the files and directories outside `kubernetes_dir` and `kubelet_dir`
-    that belong to a node's bundle when they exist.
+    that belong to a node's bundle when they exist. `drain`: its pods leave before its kubelet is renewed.
     """
 
     address: str = ""
@@ -31,6 +37,7 @@ class NodeSettings:
     package_source: str = "/etc/apt/sources.list.d/kubernetes.list"
     kubelet_unit: str = "kubelet"
     host_files: tuple[str, ...] = DEFAULT_HOST_FILES
+    drain: bool = True
 
     @property
     def manifests_dir(self) -> str:

@@ -88,21 +88,37 @@ def swap_all(site: Site, cluster: Cluster, run_id: str) -> Phase:
 
 
 def places(tools: NodeTools, etcd: EtcdManifest, run_id: str) -> Places:
-    """Beside the data directory, or inside it where it is a mount point, which cannot be renamed (EBUSY)."""
+    """Beside the data directory, or inside it where it is a mount point, which cannot be renamed (EBUSY).
+
+    Where it is a symbolic link, beside what it leads to: on the disk that was chosen for it.
+    """
     snapshot = f"{tools.settings.work_dir}/rollback-{run_id}/snapshot.db"
-    if tools.files.is_mount_point(etcd.data_dir):
+    data_dir = tools.files.real_path(etcd.data_dir)
+    if tools.files.is_mount_point(data_dir):
         return Places(
-            live=f"{etcd.data_dir}/member",
-            fresh=f"{etcd.data_dir}/.upgrade-guard-{run_id}-new",
-            aside=f"{etcd.data_dir}/.upgrade-guard-{run_id}-old",
+            live=f"{data_dir}/member",
+            fresh=f"{data_dir}/.upgrade-guard-{run_id}-new",
+            aside=f"{data_dir}/.upgrade-guard-{run_id}-old",
             snapshot=snapshot,
         )
     return Places(
-        live=etcd.data_dir,
-        fresh=f"{etcd.data_dir}.upgrade-guard-{run_id}-new",
-        aside=f"{etcd.data_dir}.upgrade-guard-{run_id}-old",
+        live=data_dir,
+        fresh=f"{data_dir}.upgrade-guard-{run_id}-new",
+        aside=f"{data_dir}.upgrade-guard-{run_id}-old",
         snapshot=snapshot,
     )
+
+
+def known_once(tools: NodeTools, etcd: EtcdManifest, run_id: str) -> Callable[[], Places]:
+    """The same, looked at once: the control plane rests meanwhile, and every command takes its time."""
+    found: list[Places] = []
+
+    def known() -> Places:
+        if not found:
+            found.append(places(tools, etcd, run_id))
+        return found[0]
+
+    return known
 
 
 def of(node: Node) -> EtcdManifest:
@@ -121,6 +137,7 @@ def settle(site: Site, cluster: Cluster, everybody: Cluster, bump: Callable[[Fac
     def look(facts: Facts) -> Seen:
         if facts.has(SETTLED):
             return Done(facts.of(SETTLED))
+        refuse_apart(everybody)
         can_bump = all(site.etcdutl(node).can_bump() for node in cluster.control_planes)
         # A member with two peer URLs stands there twice (etcd: --initial-cluster).
         members = [f"{of(node).name}={url}" for node in everybody.control_planes for url in of(node).peer_urls]
@@ -135,6 +152,18 @@ def settle(site: Site, cluster: Cluster, everybody: Cluster, bump: Callable[[Fac
     return observation(SETTLED, "decide what every restored member shares", look, lasting=True)
 
 
+def refuse_apart(cluster: Cluster) -> None:
+    """Raises StepFailed for an etcd whose log is not in its data directory: it would replay the old one after a
+    restore, and nothing would have been restored (tried with etcd 3.5).
+    """
+    apart = [f"{node.name} ({of(node).wal_dir})" for node in cluster.control_planes if of(node).wal_dir]
+    if apart:
+        raise StepFailed(
+            f"etcd keeps its log apart from its data (--wal-dir) on {', '.join(apart)}; nothing was stopped",
+            hint="restore by hand, with etcdutl snapshot restore --wal-dir: docs/explanation/rollback.md",
+        )
+
+
 def settings(facts: Facts) -> RestoreSettings:
     """What `settle` decided."""
     return from_json(RestoreSettings, facts.of(SETTLED))
@@ -143,9 +172,10 @@ def settings(facts: Facts) -> RestoreSettings:
 def bring(site: Site, node: Node, run_id: str) -> Step:
     """The one snapshot on this node, compared by SHA-256."""
     tools = site.on(node)
+    where = known_once(tools, of(node), run_id)
 
     def probe(facts: Facts) -> Seen:
-        path = places(tools, of(node), run_id).snapshot
+        path = where().snapshot
         if not tools.files.exists(path):
             return NotDone(f"the snapshot is not on {node.name} yet")
         if tools.files.sha256(path)[path] != settings(facts).snapshot_sha256:
@@ -153,7 +183,7 @@ def bring(site: Site, node: Node, run_id: str) -> Step:
         return Done({"path": path})
 
     def act(facts: Facts) -> None:
-        path = places(tools, of(node), run_id).snapshot
+        path = where().snapshot
         tools.files.make_dir(path.rpartition("/")[0])
         tools.files.send(bundle_of(site, facts).snapshot, path)
 
@@ -170,12 +200,13 @@ def bring(site: Site, node: Node, run_id: str) -> Step:
 def restore_member(site: Site, node: Node, run_id: str) -> Step:
     """A fresh data directory, complete or absent. A restore that fails leaves a partial one, which is moved aside."""
     tools = site.on(node)
+    located = known_once(tools, of(node), run_id)
 
     def finished(where: Places) -> str:
         return f"{where.snapshot}.restored"
 
     def probe(facts: Facts) -> Seen:
-        where = places(tools, of(node), run_id)
+        where = located()
         if not tools.files.exists(finished(where)):
             return NotDone(f"etcd is not restored on {node.name} yet")
         if tools.files.read_text(finished(where)) != settings(facts).token:
@@ -200,7 +231,7 @@ def restore_member(site: Site, node: Node, run_id: str) -> Step:
         )
 
     def act(facts: Facts) -> None:
-        where = places(tools, of(node), run_id)
+        where = located()
         try:
             attempt(facts, where)
         except CommandFailed as problem:
@@ -225,9 +256,10 @@ def swap(site: Site, node: Node, run_id: str) -> Step:
     empty directory stands for it, so that what was done can be seen in the same way.
     """
     tools = site.on(node)
+    located = known_once(tools, of(node), run_id)
 
     def probe(_: Facts) -> Seen:
-        where = places(tools, of(node), run_id)
+        where = located()
         there = tools.files.existing(where.aside, fresh_member(where))
         if where.aside not in there:
             return NotDone(f"the data of {node.name} is not moved aside yet")
@@ -239,7 +271,7 @@ def swap(site: Site, node: Node, run_id: str) -> Step:
         return f"{where.fresh}/member"
 
     def act(_: Facts) -> None:
-        where = places(tools, of(node), run_id)
+        where = located()
         there = tools.files.existing(fresh_member(where), where.aside, where.live)
         if fresh_member(where) not in there:
             raise StepFailed(f"the restored data of {node.name} is gone: {where.fresh}")

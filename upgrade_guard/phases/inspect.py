@@ -8,7 +8,7 @@ from upgrade_guard.checks import baseline
 from upgrade_guard.checks.catalogue import blocking, judge
 from upgrade_guard.checks.gather import gather
 from upgrade_guard.checks.gather_node import room
-from upgrade_guard.checks.gathered import MachineLook, Room, TargetLook
+from upgrade_guard.checks.gathered import DrainLook, MachineLook, Room, TargetLook
 from upgrade_guard.errors import GuardError, Refused
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import from_json, to_json
@@ -16,6 +16,7 @@ from upgrade_guard.model.finding import Finding, Severity
 from upgrade_guard.model.run import Event, NodeRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
+from upgrade_guard.phases.canary import canary_before
 from upgrade_guard.phases.copies import off_control_plane
 from upgrade_guard.phases.copies import target as open_offsite
 from upgrade_guard.phases.discovery import (
@@ -40,7 +41,13 @@ def inspect(site: Site, target: Version) -> Phase:
     return Phase(
         "inspect",
         "Inspection",
-        steps=(etcd_tools(site), see_cluster(site), see_baseline(site), see_checks(site, target)),
+        steps=(
+            etcd_tools(site),
+            see_cluster(site),
+            see_baseline(site),
+            see_checks(site, target),
+            canary_before(site, cluster),
+        ),
         event=Event.CLUSTER_INSPECTED,
     )
 
@@ -129,6 +136,11 @@ def findings(site: Site, target: Version, known: Cluster | None = None) -> tuple
         machine=look_here(site, found),
         clock=site.clock,
         target=target,
+        drain=DrainLook(
+            force=site.config.upgrade.drain_force,
+            delete_emptydir=site.config.upgrade.drain_delete_emptydir,
+            skipped=frozenset(node.name for node in found.nodes if not site.settings(node.name).drain),
+        ),
     )
     return judge(gathered, target)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from upgrade_guard.errors import StepFailed
+from upgrade_guard.errors import CommandFailed, StepFailed
 from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases.crash_watch import watched
+from upgrade_guard.phases.crash_watch import Crashes, watched
 from upgrade_guard.phases.looking import seeing, until
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.tools.kubeadm import parse_upgrade_plan
@@ -65,8 +65,35 @@ def apply(site: Site, cluster: Cluster, node: Node, target: Version, name: str) 
             lambda: tools.kubeadm.upgrade_apply(target, options.ignore_preflight_errors, timeout=options.apply_timeout),
         )
 
-    step = _kubeadm_step(site, node, target, name, look, work)
+    step = _kubeadm_step(site, node, target, name, look, again(site, node, work))
     return replace(step, summary=f"kubeadm upgrade apply {target} on {node.name}")
+
+
+def again(site: Site, node: Node, work: Callable[[], None]) -> Callable[[], None]:
+    """The same work, once more where kubeadm failed while nothing crash-loops and the node's API server answers.
+
+    kubeadm gives each component five minutes, which a busy machine exceeds, and is made to be run again (kubernetes.io,
+    upgrading kubeadm clusters, "Recovering from a failure state").
+    """
+
+    def attempt() -> None:
+        try:
+            work()
+        except CommandFailed as problem:
+            if problem.exit_status is None:
+                raise
+            crashes = Crashes(site.on(node), node)
+            seen = until(site.clock, site.config.upgrade.ready_timeout, lambda: _answers(site, node, crashes))
+            if not isinstance(seen, Done):
+                raise
+            work()
+
+    return attempt
+
+
+def _answers(site: Site, node: Node, crashes: Crashes) -> Seen:
+    crashes.refuse()
+    return Done() if site.api_server(node).ready() else NotDone(f"the API server of {node.name} is not ready")
 
 
 def _wait_for_health(site: Site, tools: NodeTools, target: Version) -> None:
@@ -104,7 +131,7 @@ def upgrade_control_plane_node(site: Site, cluster: Cluster, node: Node, target:
     def work() -> None:
         watched(site, cluster, node, lambda: _upgrade_node(site, tools))
 
-    return _kubeadm_step(site, node, target, name, look, work)
+    return _kubeadm_step(site, node, target, name, look, again(site, node, work))
 
 
 def upgrade_worker(site: Site, node: Node, target: Version, name: str) -> Step:

@@ -38,24 +38,32 @@ def answering_api(site: Site, cluster: Cluster) -> Kubectl:
 
 
 def drain(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Step:
-    """Evict what can be evicted. Done when the node is cordoned and only pods that drain leaves alone remain."""
+    """Evict what can be evicted. Done when the node is cordoned and only pods that a drain leaves alone remain, or that
+    come back to a cordoned node. A node that the configuration does not want drained is left as it is.
+    """
+    options = site.config.upgrade
 
     def probe(_: Facts) -> Seen:
+        if not site.settings(node.name).drain:
+            return Done({"skipped": True})
         kubectl = site.any_api(cluster)
-        rows = {row.name: row for row in kubectl.nodes()}
-        if not rows[node.name].unschedulable:
+        row = {row.name: row for row in kubectl.nodes()}.get(node.name)
+        if row is None:
+            return NotDone(f"the API knows no node {node.name}")
+        if not row.unschedulable:
             return NotDone(f"{node.name} still takes new pods")
-        left = [
-            f"{pod.namespace}/{pod.name}"
-            for pod in kubectl.pods()
-            if pod.node == node.name and not pod.mirror and pod.owner_kind != "DaemonSet" and pod.phase in _ALIVE
-        ]
+        left = [f"{pod.namespace}/{pod.name}" for pod in kubectl.pods_on(node.name) if pod.is_drained]
         if left:
             return NotDone(f"{len(left)} pods are still on {node.name}: {', '.join(left[:3])}")
         return Done()
 
     def act(_: Facts) -> None:
-        answering_api(site, cluster).drain(node.name, timeout=site.config.upgrade.drain_timeout)
+        answering_api(site, cluster).drain(
+            node.name,
+            timeout=options.drain_timeout,
+            force=options.drain_force,
+            delete_emptydir=options.drain_delete_emptydir,
+        )
 
     return Step(
         name,
@@ -65,9 +73,6 @@ def drain(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Ste
         changes_node=True,
         lane=lane,
     )
-
-
-_ALIVE = ("Running", "Pending", "Unknown")
 
 
 def restart_kubelet(site: Site, cluster: Cluster, node: Node, target: Version, name: str, lane: str) -> Step:
@@ -162,11 +167,7 @@ def settled(site: Site, cluster: Cluster, node: Node, target: Version, name: str
             return NotDone(f"the API server of {node.name} is not ready")
         if not site.on(node).endpoint.ready():
             return NotDone(f"the API server of {node.name} is ready, but the cluster's endpoint does not answer")
-        pods = {
-            pod.name: pod
-            for pod in site.kubectl(node).pods()
-            if pod.namespace == "kube-system" and pod.node == node.name
-        }
+        pods = {pod.name: pod for pod in site.kubectl(node).pods_on(node.name, "kube-system")}
         for component in COMPONENTS:
             pod = pods.get(f"{component}-{node.name}")
             if pod is None or not pod.ready:

@@ -9,7 +9,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases import etcd_restore, node_work
-from upgrade_guard.phases.looking import waiting
+from upgrade_guard.phases.looking import NothingWillCome, waiting
 from upgrade_guard.phases.nodes import archive_of, put_worker_back
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of
@@ -42,7 +42,11 @@ def start_kubelet(site: Site, node: Node) -> Step:
 
 
 def etcd_agrees(site: Site, cluster: Cluster, name: str = "rollback/etcd-agrees") -> Step:
-    """Every member healthy, and all of one mind: equal HashKV at one revision."""
+    """Every member healthy, all of one mind (equal HashKV at one revision), and of the cluster that was restored.
+
+    A restored cluster has an id of its own, because its token is new (etcd, server/etcdserver/api/membership), and a
+    revision that was raised. Whoever still has the old id has not read what was restored.
+    """
     planes = cluster.control_planes
 
     def look(facts: Facts) -> Seen:
@@ -50,13 +54,19 @@ def etcd_agrees(site: Site, cluster: Cluster, name: str = "rollback/etcd-agrees"
         members = etcdctl.endpoint_status(cluster=True)
         if len(members) != len(planes):
             return NotDone(f"{len(members)} of {len(planes)} etcd members answer")
+        manifest = bundle_of(site, facts).manifest
+        if any(str(member.cluster_id) == manifest.cluster_id for member in members):
+            raise NothingWillCome(
+                f"etcd still is the cluster of before ({manifest.cluster_id}): what was restored is not what it reads",
+                hint="see where it keeps its data and its log: grep -e dir= /etc/kubernetes/manifests/etcd.yaml",
+            )
         at = min(member.revision for member in members)
         hashes = {(one.hash, one.compact_revision) for one in etcdctl.hashkv(at, cluster=True)}
         if len(hashes) != 1:
             return NotDone(f"the etcd members differ at revision {at}")
-        expected = bundle_of(site, facts).manifest.revision
+        expected = manifest.revision + (etcd_restore.settings(facts).bump or 0)
         if at < expected:
-            return NotDone(f"etcd is at revision {at}, below the snapshot's {expected}")
+            return NotDone(f"etcd is at revision {at}, below the {expected} of what was restored")
         return Done({"revision": at})
 
     return waiting(

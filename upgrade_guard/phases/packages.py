@@ -71,7 +71,9 @@ def install(site: Site, node: Node, name: str, target: Version, packages: tuple[
         return Done({"packages": dict(found)})
 
     def act(_: Facts) -> None:
-        tools.apt.update()
+        # The lists may have them already: they are fetched once for a node, and not for each of its steps.
+        if any(package_version(tools.apt.available(p), target) is None for p in packages):
+            tools.apt.update()
         versions = {p: _available(site, node, p, target) for p in packages}
         tools.apt.install(versions)
         holds = [p for p in packages if p in node.holds]

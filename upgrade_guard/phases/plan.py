@@ -8,6 +8,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases import kubeadm_work, packages
 from upgrade_guard.phases.approval import Approve
+from upgrade_guard.phases.canary import BEFORE as CANARY
 from upgrade_guard.phases.site import Site
 
 
@@ -46,6 +47,14 @@ def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:
     return Step("plan/approve", "approve the plan", probe, act)
 
 
+def consequences(facts: Facts) -> list[str]:
+    """What the drains take with them, and what cannot be judged afterwards."""
+    found = facts.of("inspect/checks")["findings"] if facts.has("inspect/checks") else ()
+    told = [str(one["message"]) for one in found if one["check"] == "pods-can-leave"]
+    without = facts.of(CANARY)["why"] if facts.has(CANARY) else {}
+    return told + [f"no new pod or service works on {node} now: {why}" for node, why in without.items()]
+
+
 def shown(facts: Facts, cluster: Cluster) -> str:
     """kubeadm's table and what add-ons need, as an operator reads it before the yes."""
     rows = facts.of("plan/kubeadm-plan")["components"]
@@ -54,4 +63,5 @@ def shown(facts: Facts, cluster: Cluster) -> str:
         f"  {(row['component'] + ' ' + row['node']).ljust(width)}  {row['current']} -> {row['target']}" for row in rows
     ]
     lines += [f"  {addon.name}: {addon.advice}" for addon in cluster.addons if addon.advice]
+    lines += [f"  {text}" for text in consequences(facts)]
     return "\n".join(lines)

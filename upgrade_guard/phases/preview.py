@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from upgrade_guard.errors import DecisionNeeded, GuardError
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.run import ApprovalRecord, State
@@ -14,6 +14,7 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.phases.discovery import oldest_served, read_control_planes
 from upgrade_guard.phases.inspect import findings as judged
 from upgrade_guard.phases.inspect import read_cluster
+from upgrade_guard.phases.loss import written_since
 from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.rollback import control_plane_touched
 from upgrade_guard.phases.site import Site
@@ -130,9 +131,7 @@ def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None) 
         return GoingBack(0, None, text)
     if not facts.has("snapshot/publish"):
         return GoingBack(None, None, "the snapshot of this run is not known")
-    taken = int(facts.of("snapshot/publish")["revision"])
-    now = _revision_now(site, cluster.control_planes)
-    written = None if now is None else max(0, now - taken)
+    written = written_since(site, cluster, facts)
     seconds = _restore_seconds(facts)
     lost = "an unknown number of revisions" if written is None else f"{written} revisions"
     return GoingBack(written, seconds, f"{lost} written since the snapshot would be lost; about {_minutes(seconds)}")
@@ -148,15 +147,6 @@ def _restoring(facts: Facts) -> str:
 
 def _minutes(seconds: float) -> str:
     return f"{max(1, round(seconds / 60))} min"
-
-
-def _revision_now(site: Site, nodes: tuple[Node, ...]) -> int | None:
-    for node in nodes:
-        try:
-            return site.etcdctl(node).revision()
-        except GuardError:
-            continue
-    return None
 
 
 def _nobody(subject: str, shown: str, step: str) -> ApprovalRecord:

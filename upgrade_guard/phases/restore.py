@@ -169,7 +169,7 @@ def verification(site: Site, cluster: Cluster, working: Cluster) -> Phase:
         (
             verify.etcd_sound(site, working, "restore/verify"),
             verify.nodes_ready(site, working, versions, Version.parse(cluster.version), "restore/verify"),
-            canary(site, working, "restore/verify/canary"),
+            canary(site, working, "restore/verify/canary", restored=True),
         ),
         event=Event.RESTORE_CONFIRMED,
     )

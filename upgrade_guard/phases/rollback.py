@@ -77,7 +77,7 @@ def confirm(site: Site, cluster: Cluster, without: tuple[str, ...] = ()) -> Phas
     return Phase(
         "rollback-verify",
         "Verification",
-        comparison(site, cluster, before, serving, "rollback/verify", without=without),
+        comparison(site, cluster, before, serving, "rollback/verify", without=without, restored=True),
         event=Event.ROLLBACK_CONFIRMED,
     )
 

@@ -15,7 +15,7 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.etcd import EtcdManifest
-from upgrade_guard.model.node import NodeSettings
+from upgrade_guard.model.node import NodeSettings, table_of
 from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs, send_programs
 from upgrade_guard.phases.reach import LOCAL, Reach, host_part, reach_by
 from upgrade_guard.phases.whereabouts import names_of, this_machine_is
@@ -206,7 +206,7 @@ class Site:
         if not node.internal_ip:
             raise StepFailed(
                 f"node {node.name} has no InternalIP, so there is no way to reach it",
-                hint=f'give its address in the configuration: [nodes.{node.name}] address = "root@HOST"',
+                hint=f'give its address in the configuration: {table_of(node.name)} address = "root@HOST"',
             )
         return node.internal_ip
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from upgrade_guard.errors import GuardError
+from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import Event
 from upgrade_guard.model.step import Facts, Phase
@@ -25,6 +29,10 @@ class Ungated:
     def outdated(self, _facts: Facts) -> tuple[str, ...]:
         """Nothing: such a run decides nothing on its way that could change."""
         return ()
+
+    def answer(self, _failures: Iterable[tuple[str, GuardError]], _facts: Facts) -> Answer:
+        """Such a run has no rollback."""
+        return Answer(everything_back=False, why="nothing is to be taken back")
 
     def given_up_steps(self, _facts: Facts) -> tuple[str, ...]:
         """None."""

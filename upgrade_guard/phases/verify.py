@@ -19,13 +19,11 @@ from upgrade_guard.phases.site import Site
 
 def verify(site: Site, cluster: Cluster, target: Version) -> Phase:
     """From nodes-upgraded to completed."""
-    pause = site.config.upgrade.on_verify_failure == "pause"
     return Phase(
         "verify",
         "Verification",
         steps=comparison(site, cluster, {node.name: target for node in cluster.nodes}, target, "verify"),
         event=Event.UPGRADE_CONFIRMED,
-        amends=(lambda _lane: ()) if pause else None,
     )
 
 
@@ -37,16 +35,18 @@ def comparison(
     prefix: str,
     *,
     without: tuple[str, ...] = (),
+    restored: bool = False,
 ) -> tuple[Step, ...]:
     """etcd sound, every node Ready at its version, workloads as in the baseline, and the canary.
 
-    `without` names nodes of the baseline that are not of this cluster any more: they were given up.
+    `without` names nodes of the baseline that are not of this cluster any more: they were given up. After a way back
+    the state is a `restored` one.
     """
     return (
         etcd_sound(site, cluster, prefix),
         nodes_ready(site, cluster, versions, serving, prefix),
-        workloads_as_before(site, cluster, serving, prefix, without),
-        canary(site, cluster, f"{prefix}/canary"),
+        workloads_as_before(site, cluster, serving, prefix, without, restored=restored),
+        canary(site, cluster, f"{prefix}/canary", restored=restored),
     )
 
 
@@ -99,13 +99,19 @@ def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], s
 
 
 def workloads_as_before(
-    site: Site, cluster: Cluster, serving: Version, prefix: str, without: tuple[str, ...] = ()
+    site: Site,
+    cluster: Cluster,
+    serving: Version,
+    prefix: str,
+    without: tuple[str, ...] = (),
+    *,
+    restored: bool = False,
 ) -> Step:
-    """Nothing that ran at the inspection is missing now."""
+    """What ran at the inspection runs now."""
 
     def look(facts: Facts) -> Seen:
         before = from_json(Baseline, facts.of("inspect/baseline"))
-        findings = compare(before, capture(site.any_api(cluster)), serving, without)
+        findings = compare(before, capture(site.any_api(cluster)), serving, without, restored=restored)
         wrong = [one.message for one in findings if one.severity is Severity.BLOCKING]
         if wrong:
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""

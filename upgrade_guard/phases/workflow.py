@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
 from upgrade_guard.errors import GuardError, HostUnreachable
+from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import ApprovalRecord, Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases import lost_nodes
+from upgrade_guard.phases import ladder, lost_nodes
 from upgrade_guard.phases import rollback as way_back
 from upgrade_guard.phases.approval import Approve
 from upgrade_guard.phases.control_plane import control_plane
@@ -95,6 +96,10 @@ class UpgradeWorkflow:
     def given_up_steps(self, facts: Facts) -> tuple[str, ...]:
         """The way back that was begun on nodes that were given up since."""
         return way_back.given_up_steps(facts)
+
+    def answer(self, failures: Iterable[tuple[str, GuardError]], facts: Facts) -> Answer:
+        """The mildest means that is right."""
+        return ladder.answer(self.site, inspected_cluster(facts), facts, failures)
 
     def evidence(self, facts: Facts) -> Evidence:
         """Everything the gate asks for, read again from the vault, the targets and the cluster."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
+from upgrade_guard.errors import CommandFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.node import NodeSettings
@@ -19,14 +21,20 @@ _KEEP_CONFIGURATION = ("-o", "Dpkg::Options::=--force-confold")
 # Seconds. unattended-upgrades works at night too, and an apt-get whose upgrade-guard died goes on by itself (apt 1.9.11
 # and newer know the option, older ones pass it over).
 _PATIENT = ("-o", "DPkg::Lock::Timeout=300")
+_LOCK_PAUSE = 3.0  # seconds
+_LOCK_LOOKS = 200  # ten minutes: unattended-upgrades downloads before it installs
+_LOCKED = re.compile(r"Could not get lock /var/(lib/apt/lists|cache/apt/archives)/lock")
+_INTERRUPTED = re.compile(r"dpkg was interrupted, you must manually run")
 
 
 class Apt:
     """Packages by name; versions as Debian writes them: `1.28.0-1.1`."""
 
-    def __init__(self, host: Host, settings: NodeSettings) -> None:
+    def __init__(self, host: Host, settings: NodeSettings, *, pause: Callable[[float], None] = time.sleep) -> None:
+        """`pause` waits that many seconds for another package program."""
         self._host = host
         self._settings = settings
+        self._pause = pause
 
     @property
     def source(self) -> str:
@@ -50,7 +58,7 @@ class Apt:
 
     def update(self) -> None:
         """Fetch the package lists. apt-get ends with 0 even when a repository could not be reached."""
-        run_checked(self._host, (*_QUIET, "apt-get", "update"), timeout=DOWNLOAD_TIMEOUT, changes=True)
+        self._patiently((*_QUIET, "apt-get", "update"), DOWNLOAD_TIMEOUT)
 
     def install(
         self, versions: Mapping[str, str], *, download_only: bool = False, timeout: float = DOWNLOAD_TIMEOUT
@@ -59,6 +67,29 @@ class Apt:
         wanted = tuple(f"{check_name(name, 'package name')}={version}" for name, version in sorted(versions.items()))
         only = ("--download-only",) if download_only else ()
         argv = (*_QUIET, *_INSTALL, *_KEEP_CONFIGURATION, *_PATIENT, *only, *wanted)
+        self._patiently(argv, timeout)
+
+    def _patiently(self, argv: tuple[str, ...], timeout: float) -> None:
+        """Run it; wait for a lock that apt itself does not wait for, and repair a dpkg that was interrupted, once.
+
+        `DPkg::Lock::Timeout` covers dpkg's own locks; those of the lists and of the archives, which apt-daily holds for
+        minutes, end apt-get at once (apt-get(8), measured).
+        """
+        repaired = False
+        for _ in range(_LOCK_LOOKS):
+            try:
+                run_checked(self._host, argv, timeout=timeout, changes=True)
+            except CommandFailed as problem:
+                if _LOCKED.search(problem.stderr):
+                    self._pause(_LOCK_PAUSE)
+                    continue
+                if _INTERRUPTED.search(problem.stderr) and not repaired:
+                    repaired = True
+                    configure = (*_QUIET, "dpkg", "--force-confold", "--configure", "-a")
+                    run_checked(self._host, configure, timeout=timeout, changes=True)
+                    continue
+                raise
+            return
         run_checked(self._host, argv, timeout=timeout, changes=True)
 
     def hold(self, names: tuple[str, ...]) -> None:

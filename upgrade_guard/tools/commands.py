@@ -80,6 +80,10 @@ def program_of(argv: tuple[str, ...]) -> str:
     return " ".join((name, *verbs)) if name in _WITH_VERBS else name
 
 
+_APT_REASON = re.compile(
+    r" : (Pre-)?Depends: |EXPKEYSIG|NO_PUBKEY|is not signed|invalid signature|Sub-process /usr/bin/sqv|40[13]  |"
+    r"^E: (?!Some index files|Unable to correct problems)"
+)
 _WITH_VERBS = frozenset(
     "apt-cache apt-get apt-mark crictl ctr etcdctl etcdutl kubeadm kubectl systemctl".split()  # noqa: SIM905
 )
@@ -96,8 +100,15 @@ def last_words(result: Result) -> str:
             while lines[start].startswith(_CHECK) and lines[start - 1].startswith(_CHECK) and start > 0:
                 start -= 1
             listed = takewhile(lambda line: line.startswith(("- ", _CHECK)), lines[start + 1 :])
-            return " ".join((lines[start], *listed))[:_SHOWN]
+            return " ".join((lines[start], *listed, *_reasons(result, lines[start])))[:_SHOWN]
     return ""
+
+
+def _reasons(result: Result, told: str) -> tuple[str, ...]:
+    """What apt says before its last line, which only sums up: an unmet dependency, a key, a refusal of the server."""
+    lines = (line.strip() for text in (result.stdout, result.stderr) for line in text.splitlines())
+    found = dict.fromkeys(line for line in lines if _APT_REASON.search(line) and line != told)
+    return tuple(f"({line})" for line in list(found)[:2])
 
 
 def unexpected(program: str, text: str, why: str = "") -> UnexpectedOutput:

@@ -33,6 +33,7 @@ def parse_etcd_manifest(text: str) -> EtcdManifest:
         trusted_ca_file=_path(pod, "trusted-ca-file"),
         listen_client_urls=urls,
         initial_advertise_peer_urls=",".join(_urls(pod, "initial-advertise-peer-urls")),
+        wal_dir=_path(pod, "wal-dir"),
     )
 
 

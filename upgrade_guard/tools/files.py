@@ -130,6 +130,10 @@ class Files:
         argv = ("mountpoint", "--quiet", path)
         return run_checked(self._host, argv, accept=(0, *_NOT_A_MOUNT_POINT)).exit_status == 0
 
+    def real_path(self, path: str) -> str:
+        """The path with every symbolic link in it followed; parts that are not there stay as they are."""
+        return self._read("realpath", "--canonicalize-missing", "--zero", "--", path).stdout.rstrip("\0")
+
     def flock_held(self, path: str) -> bool:
         """Does a process hold the flock of that file? etcd holds it on member/snap/db as long as it lives.
 

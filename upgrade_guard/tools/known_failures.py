@@ -1,6 +1,6 @@
 """Failures that others have met before: what the program says, and what cures it.
 
-Each entry names the issue where it was described first.
+Each entry names the issue where it was described first, or the manual that tells of it.
 """
 
 from __future__ import annotations
@@ -78,6 +78,48 @@ KNOWN_FAILURES = (
         "replicatedhq/kURL#817",
     ),
     KnownFailure(
+        "bare-pods",
+        r"cannot delete Pods (that|not managed by|declare).{0,120}(use --force|no controller)",
+        "Give those pods a controller or delete them, or set upgrade.drain_force = true: they are gone for good then.",
+        "kubectl drain --help",
+    ),
+    KnownFailure(
+        "local-data",
+        r"cannot delete Pods with local storage",
+        "Set upgrade.drain_delete_emptydir = true, or skip the drain of that node: drain = false in its table.",
+        "kubectl drain --help",
+    ),
+    KnownFailure(
+        "feature-gate",
+        r"unrecognized feature gate: \w+",
+        "Take that gate out of kubeadm-config, kubelet-config and the flags first: the target has removed it.",
+        "kubernetes.io, Feature Gates (removed)",
+    ),
+    KnownFailure(
+        "image-pull",
+        r"\[ERROR ImagePull\]|ErrImagePull|ImagePullBackOff",
+        "Pull the images by hand and see why it fails: kubeadm config images pull; crictl pull IMAGE",
+        "kubeadm config images pull --help",
+    ),
+    KnownFailure(
+        "crictl-endpoint",
+        r"validate service connection|dockershim\.sock: connect: no such file|runtime connect using default endpoints",
+        "Name the runtime's socket in /etc/crictl.yaml: runtime-endpoint: unix:///run/containerd/containerd.sock",
+        "cri-tools, docs/crictl.md",
+    ),
+    KnownFailure(
+        "no-kubeadm-config",
+        r'configmaps "kubeadm-config" not found|unable to fetch the kubeadm-config ConfigMap',
+        "kubeadm keeps its settings there; write it again: kubeadm init phase upload-config kubeadm --config FILE",
+        "kubeadm init phase upload-config --help",
+    ),
+    KnownFailure(
+        "kubeadm-config-version",
+        r"your configuration file uses an old API spec|no kind \"ClusterConfiguration\" is registered for version",
+        "Convert it with a kubeadm that still knows it: kubeadm config migrate --old-config FILE --new-config NEW",
+        "kubeadm config migrate --help",
+    ),
+    KnownFailure(
         "etcd-full",
         r"database space exceeded|alarm:NOSPACE",
         "Compact, defragment and disarm: etcdctl compact REVISION; etcdctl defrag; etcdctl alarm disarm",
@@ -124,6 +166,31 @@ KNOWN_FAILURES = (
         "package-locked",
         r"Could not get lock /var/lib/(dpkg|apt)/|is another process using it\?",
         "Another package program is at work on the node: wait for it (ps aux | grep -E 'apt|dpkg'), then resume.",
+        "apt-get(8)",
+    ),
+    KnownFailure(
+        "package-key",
+        r"EXPKEYSIG|NO_PUBKEY|KEYEXPIRED|Sub-process /usr/bin/sqv|is not signed|invalid signature",
+        "Renew the repository's signing key on the node: curl -fsSL https://pkgs.k8s.io/core:/stable:/vX.Y/deb/Release.key"
+        " | gpg --dearmor -o /etc/apt/keyrings/kubernetes-apt-keyring.gpg",
+        "apt-secure(8); kubernetes.io, changing the package repository",
+    ),
+    KnownFailure(
+        "package-forbidden",
+        r"\b40[13]\b\s+(Forbidden|Unauthorized)",
+        "The package server refuses this node: look at its proxy and credentials: apt-config dump | grep -i proxy",
+        "apt-get(8)",
+    ),
+    KnownFailure(
+        "package-interrupted",
+        r"dpkg was interrupted, you must manually run",
+        "Finish what was interrupted on the node: dpkg --configure -a",
+        "dpkg(1)",
+    ),
+    KnownFailure(
+        "package-held-broken",
+        r"you have held broken packages|unmet dependencies",
+        "See which package is held back: apt-mark showhold; cri-tools and kubernetes-cni must not be on hold.",
         "apt-get(8)",
     ),
     KnownFailure(

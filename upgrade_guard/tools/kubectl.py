@@ -69,6 +69,16 @@ class Kubectl:
         """Every pod of every namespace."""
         return parse_pods(self._get("pods", _ALL, *_JSON))
 
+    def pods_on(self, node: str, namespace: str = "") -> tuple[PodRow, ...]:
+        """The pods of one node, of one namespace where it is named: a wait must not read the whole cluster."""
+        scope = _namespace(namespace) if namespace else _ALL
+        field = f"--field-selector=spec.nodeName={check_name(node, 'node name')}"
+        return parse_pods(self._get("pods", scope, field, *_JSON))
+
+    def has_node(self, name: str) -> bool:
+        """Does the cluster have a node of that name?"""
+        return bool(self._get("node", check_name(name, "node name"), "--ignore-not-found", "-o", "name").strip())
+
     def workloads(self) -> tuple[WorkloadRow, ...]:
         """Every Deployment, DaemonSet and StatefulSet."""
         return parse_workloads(self._get("deployments,daemonsets,statefulsets", _ALL, *_JSON))
@@ -100,9 +110,15 @@ class Kubectl:
 
     # Changing
 
-    def drain(self, node: str, timeout: float = 300.0) -> None:
-        """Cordon it and evict its pods, respecting disruption budgets; `timeout` in seconds for all of them."""
-        words = ("drain", check_name(node, "node name"), "--ignore-daemonsets", "--delete-emptydir-data")
+    def drain(self, node: str, timeout: float = 300.0, *, force: bool = False, delete_emptydir: bool = True) -> None:
+        """Cordon it and evict its pods, respecting disruption budgets; `timeout` in seconds for all of them.
+
+        `force`: pods without a controller too, which are gone for good then. `delete_emptydir`: pods with an emptyDir
+        too, whose content is lost.
+        """
+        words = ["drain", check_name(node, "node name"), "--ignore-daemonsets"]
+        words += ["--delete-emptydir-data"] if delete_emptydir else []
+        words += ["--force"] if force else []
         self._change(*words, f"--timeout={timeout:g}s", timeout=timeout + 60)
 
     def cordon(self, node: str) -> None:

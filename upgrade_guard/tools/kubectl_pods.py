@@ -8,6 +8,8 @@ from typing import Any
 
 from upgrade_guard.tools.kubectl_lists import condition, images, rows
 
+CORDON_TAINT = "node.kubernetes.io/unschedulable"
+_ALIVE = ("Running", "Pending", "Unknown")
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 
@@ -16,7 +18,7 @@ class PodRow:
     """One pod. `ready` is its Ready condition (a pod that completed is not ready); `restarts` of all its containers.
 
     `waiting_reason` says why a container does not run ("CrashLoopBackOff"); `mirror` marks a static pod;
-    `deleted` one that is being removed.
+    `deleted` one that is being removed. `keeps_local_data`: it has an emptyDir.
     """
 
     namespace: str
@@ -32,6 +34,16 @@ class PodRow:
     mirror: bool = False
     deleted: bool = False
     owner_name: str = ""
+    tolerates_cordon: bool = False
+    keeps_local_data: bool = False
+
+    @property
+    def is_drained(self) -> bool:
+        """Would a drain make it leave its node, and can it be gone for good? Not a static pod, not one of a DaemonSet,
+        none that has ended, and none that is put straight back because it tolerates the cordon (operators of a CNI).
+        """
+        lives = self.phase in _ALIVE and not self.mirror
+        return lives and self.owner_kind not in ("DaemonSet", "Node") and not self.tolerates_cordon
 
 
 def parse_pods(text: str) -> tuple[PodRow, ...]:
@@ -59,7 +71,17 @@ def pod_row(one: dict[str, Any]) -> PodRow:
         mirror=MIRROR_ANNOTATION in (metadata.get("annotations") or {}),
         deleted="deletionTimestamp" in metadata,
         owner_name=owner.get("name", ""),
+        tolerates_cordon=any(_tolerates_cordon(row) for row in spec.get("tolerations") or ()),
+        keeps_local_data=any("emptyDir" in row for row in spec.get("volumes") or ()),
     )
+
+
+def _tolerates_cordon(toleration: dict[str, Any]) -> bool:
+    """A toleration without a key tolerates every taint, one without an effect every effect (core/v1, Toleration)."""
+    if toleration.get("effect") not in (None, "", "NoSchedule"):
+        return False
+    key = toleration.get("key")
+    return key == CORDON_TAINT or (not key and toleration.get("operator") == "Exists")
 
 
 def _waiting_reason(containers: tuple[dict[str, Any], ...]) -> str:

@@ -20,7 +20,7 @@ PROXY = workload(
 def before() -> Baseline:
     return baseline_of(
         nodes=(node_row("cp1"), node_row("w1")),
-        workloads=(workload("web"), workload("short", ready=1), PROXY),
+        workloads=(workload("web"), workload("short", ready=1), workload("db", kind="StatefulSet"), PROXY),
         services=(ServiceRow("shop", "web", "ClusterIP", "10.96.0.9"),),
         pods=(pod("web"), pod("job", "batch"), pod("gone", "batch", deleted=True), pod("done", ready=False)),
     )
@@ -45,8 +45,8 @@ def without(key: str) -> Baseline:
     return replace(now, workloads=tuple(one for one in now.workloads if one.key != key))
 
 
-def said(now: Baseline, severity: Severity) -> list[str]:
-    return [one.message for one in compare(before(), now, TARGET) if one.severity is severity]
+def said(now: Baseline, severity: Severity, *, restored: bool = False) -> list[str]:
+    return [one.message for one in compare(before(), now, TARGET, restored=restored) if one.severity is severity]
 
 
 def test_what_is_recorded() -> None:
@@ -63,19 +63,17 @@ def test_nothing_but_kubeadms_own_changes_is_fine() -> None:
     ]
 
 
-WEB, SHORT = "Deployment shop/web", "Deployment shop/short"
+WEB, SHORT, DB = "Deployment shop/web", "Deployment shop/short", "StatefulSet shop/db"
 
 
 @pytest.mark.parametrize(
     ("now", "message"),
     [
-        (after(nodes={"cp1": True}), "node w1 is missing"),
         (after(nodes={"cp1": True, "w1": False}), "node w1 is no longer Ready"),
-        (without(WEB), "Deployment shop/web is missing"),
         (changed(WEB, ready=2), "Deployment shop/web has 2 of 3 pods ready, before 3 of 3"),
-        (changed(WEB, desired=5, ready=4), "Deployment shop/web has 4 of 5 pods ready, before 3 of 3"),
+        (changed(WEB, desired=5, ready=2), "Deployment shop/web has 2 of 5 pods ready, before 3 of 3"),
         (changed(SHORT, ready=0), "Deployment shop/short has 0 of 3 pods ready, before 1 of 3"),
-        (after(services=()), "service shop/web is missing"),
+        (changed(DB, ready=0), "StatefulSet shop/db has 0 of 3 pods ready, before 3 of 3"),
     ],
 )
 def test_regressions_block(now: Baseline, message: str) -> None:
@@ -85,8 +83,24 @@ def test_regressions_block(now: Baseline, message: str) -> None:
 @pytest.mark.parametrize(
     ("now", "message"),
     [
+        (after(nodes={"cp1": True}), "node w1 is missing"),
+        (without(WEB), "Deployment shop/web is missing"),
+        (after(services=()), "service shop/web is missing"),
+    ],
+)
+def test_what_somebody_deleted_is_said_and_has_to_be_there_after_a_restore(now: Baseline, message: str) -> None:
+    assert message in said(now, Severity.WARNING)
+    assert said(now, Severity.BLOCKING) == []
+    assert said(now, Severity.BLOCKING, restored=True) == [message]
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
         (after(nodes={"cp1": True, "w1": True, "w2": True}), "new nodes: w2"),
         (changed(WEB, desired=2, ready=2), "Deployment shop/web wants 2 pods, before 3"),
+        (changed(WEB, desired=5, ready=4), "Deployment shop/web has 4 of 5 pods ready, before 3 of 3"),
+        (changed(DB, ready=1), "StatefulSet shop/db has 1 of 3 pods ready, before 3 of 3"),
         (changed(WEB, images=("web:2",)), "Deployment shop/web has other images: web:2, before example.org/web:1"),
         (before(), "kube-proxy runs v1.27.16, not v1.28.0"),
         (after(services=("shop/new", "shop/web")), "new services: shop/new"),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from upgrade_guard.engine.interruption import Interruption
+from upgrade_guard.errors import GuardError
+from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import (
     CopyRecord,
@@ -30,6 +32,7 @@ from upgrade_guard.model.run import (
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 
 MAX_AGE = 1800.0
+BACK = Answer(everything_back=True, why="the control plane does not serve")
 SHA = "ab" * 32
 
 
@@ -148,6 +151,8 @@ class PaperWorkflow:
     evidence_asked: int = 0
     decided_wrong: tuple[str, ...] = ()
     given_up: tuple[str, ...] = ()
+    answers: Answer = BACK
+    asked_for_an_answer: list[tuple[str, ...]] = field(default_factory=list)
 
     def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
         if state in self.replaced:
@@ -211,6 +216,10 @@ class PaperWorkflow:
             return ()
         back = self.cluster.step("abort/cp1/packages", changes_node=True, undoes=("packages/cp1/kubeadm",))
         return (Phase("abort", "Put packages back", (back,), Event.RUN_ABORTED),)
+
+    def answer(self, failures: Iterable[tuple[str, GuardError]], facts: Facts) -> Answer:
+        self.asked_for_an_answer.append(tuple(step for step, _ in failures))
+        return self.answers
 
     def outdated(self, facts: Facts) -> tuple[str, ...]:
         return tuple(name for name in self.decided_wrong if facts.has(name))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from unit.engine.paper import MAX_AGE
+from unit.engine.paper import BACK, MAX_AGE
 from unit.engine.room import RUN, Room, raising
 
 from upgrade_guard.errors import (
@@ -22,6 +22,7 @@ from upgrade_guard.errors import (
     StepFailed,
     UsageProblem,
 )
+from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.run import Event, Outcome, State
 from upgrade_guard.model.step import Facts, NotDone, Phase, Unknown
 
@@ -32,7 +33,7 @@ def test_a_failed_upgrade_is_taken_back_by_itself(room: Room) -> None:
     room.cluster.trouble[APPLY] = raising(CommandFailed("kubeadm ended with 1", exit_status=1))
     with pytest.raises(RolledBack, match=r"v1\.27\.16") as rolled_back:
         room.go_on()
-    assert rolled_back.value.reasons == ("kubeadm ended with 1", f"Mark {APPLY}: {APPLY} is not marked")
+    assert rolled_back.value.reasons == ("kubeadm ended with 1", f"Mark {APPLY}: {APPLY} is not marked", BACK.why)
     assert room.states[-2:] == ["rolling-back", "rolled-back"]
     assert room.journal.transitions(RUN)[-2].reasons == rolled_back.value.reasons
     assert room.journal.run(RUN).outcome == "rolled-back"
@@ -49,7 +50,31 @@ def test_a_refusal_after_something_changed_is_taken_back(room: Room) -> None:
     room.cluster.trouble["plan/approve"] = raising(Refused("kubeadm refuses the version"))
     with pytest.raises(RolledBack) as rolled_back:
         room.go_on()
-    assert rolled_back.value.reasons == ("kubeadm refuses the version",)
+    assert rolled_back.value.reasons == ("kubeadm refuses the version", BACK.why)
+
+
+def test_a_milder_answer_keeps_everything_and_says_why(room: Room) -> None:
+    room.workflow.answers = Answer(everything_back=False, why="every control plane serves")
+    room.cluster.trouble[APPLY] = raising(CommandFailed("kubeadm ended with 1", exit_status=1))
+    with pytest.raises(DecisionNeeded, match=r"kubeadm ended with 1\. Nothing was taken back: every control") as paused:
+        room.go_on()
+    assert room.workflow.asked_for_an_answer == [(APPLY,)]
+    assert room.states[-1] == "planned"
+    assert "upgrade-guard rollback" in "".join((paused.value.hint, *paused.value.reasons))
+    del room.cluster.trouble[APPLY]
+    assert room.go_on().outcome == "completed"
+
+
+def test_where_nobody_can_see_what_is_right_nothing_is_decided(room: Room) -> None:
+    def blind(*_: object) -> Answer:
+        raise HostUnreachable("cp2 cannot be reached")
+
+    room.workflow.answer = blind  # type: ignore[method-assign]
+    room.cluster.trouble[APPLY] = raising(CommandFailed("kubeadm ended with 1", exit_status=1))
+    with pytest.raises(HostUnreachable, match="kubeadm ended with 1; nothing is decided yet: cp2") as asked:
+        room.go_on()
+    assert room.states[-1] == "planned"
+    assert "upgrade-guard resume" in asked.value.hint
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,198 @@
+"""Which failure is answered with what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from unit.phases.captured_cluster import NOW, StandingClock
+from unit.phases.test_site import CP1, CP2, W1
+
+from upgrade_guard.config import Config
+from upgrade_guard.config.schema import RollbackSettings, UpgradeSettings
+from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
+from upgrade_guard.hosts.transcript import SilentTranscript
+from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.etcd import MemberHealth
+from upgrade_guard.model.step import Facts
+from upgrade_guard.model.version import Version
+from upgrade_guard.phases import ladder, loss
+from upgrade_guard.phases.control_plane import control_plane
+from upgrade_guard.phases.looking import NothingWillCome
+from upgrade_guard.phases.nodes import nodes
+from upgrade_guard.phases.plan import plan
+from upgrade_guard.phases.rollback import Path as WayBack
+from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.verify import verify
+
+CLUSTER = Cluster("prod", "v1.27.16", (CP1, CP2, W1), "1", "3.5.24", 1)
+TARGET = Version(1, 28, 0)
+FACTS = Facts("r1", {"snapshot/publish": {"bundle": "b", "revision": 100}})
+FAILED = StepFailed("it failed")
+
+
+class PassingClock(StandingClock):
+    """Waits take no time, and end."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def pause(self, seconds: float) -> None:
+        self.passed += seconds
+
+
+@dataclass
+class Serving:
+    """A site as the ladder asks it: who is away."""
+
+    away: tuple[str, ...] = ()
+    sick: bool = False
+    revision: int = 100
+    lost: bool = False
+    config: Config = field(default_factory=lambda: Config(upgrade=UpgradeSettings(ready_timeout=2.0)))
+    clock: PassingClock = field(default_factory=PassingClock)
+
+    def api_server(self, node: Any) -> Any:
+        return self._answering(node.name not in self.away)
+
+    def on(self, _: Any) -> Any:
+        site = self
+
+        class Tools:
+            endpoint = site._answering("endpoint" not in site.away)
+
+        return Tools()
+
+    def etcdctl(self, _: Any) -> Any:
+        site = self
+
+        class Etcdctl:
+            def endpoint_health(self, *, cluster: bool) -> list[MemberHealth]:
+                return [MemberHealth("https://10.0.0.1:2379", healthy=not (cluster and site.sick))]
+
+            def revision(self) -> int:
+                return site.revision
+
+        return Etcdctl()
+
+    def _answering(self, ready: bool) -> Any:
+        site = self
+
+        class Server:
+            def ready(self) -> bool:
+                if site.lost:
+                    raise HostUnreachable("cp1 cannot be reached")
+                return ready
+
+        return Server()
+
+
+@pytest.fixture(autouse=True)
+def whole_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way back would restore etcd, from a snapshot that is ten minutes old."""
+
+    class Bundle:
+        class manifest:  # noqa: N801 - stands for a value
+            taken_at = NOW - timedelta(minutes=10)
+
+    monkeypatch.setattr(loss, "chosen", lambda *_: (WayBack.WHOLE, ""))
+    monkeypatch.setattr(loss, "bundle_of", lambda *_: Bundle)
+
+
+def answer(place: Serving, *failures: tuple[str, GuardError]) -> tuple[bool, str]:
+    found = ladder.answer(cast("Site", place), CLUSTER, FACTS, failures)
+    return found.everything_back, found.why
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "control-plane/cp1/settled",
+        "control-plane/cp2/settled-again",
+        "control-plane/cp2/upgrade-node",
+        "control-plane/cp1/drain",
+        "control-plane/cp1/kubelet-packages",
+        "control-plane/cp1/uncordon",
+        "verify/etcd",
+        "verify/nodes",
+        "verify/workloads",
+        "verify/canary",
+    ],
+)
+def test_while_every_control_plane_serves_a_person_decides(step: str) -> None:
+    assert answer(Serving(), (step, FAILED)) == (False, "every control plane serves")
+    for away in ({"away": ("cp2",)}, {"away": ("endpoint",)}, {"sick": True}):
+        assert answer(Serving(**away), (step, FAILED))[0], away  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "step", ["plan/cp1/kubeadm", "control-plane/cp1/apply", "control-plane/cp1/kubelet-restart", "nodes/w1/drain"]
+)
+def test_what_cannot_be_made_to_serve_goes_back(step: str) -> None:
+    assert answer(Serving(), (step, FAILED))[0]
+
+
+def test_a_crash_loop_is_not_waited_for() -> None:
+    place = Serving()
+    looping = NothingWillCome("the new kube-apiserver on cp2 crash-loops")
+    assert answer(place, ("control-plane/cp2/upgrade-node", looping)) == (True, looping.message)
+    assert place.clock.passed == 0
+
+
+def test_the_gravest_of_two_failures_decides() -> None:
+    both = (("control-plane/cp1/drain", FAILED), ("control-plane/cp1/apply", FAILED))
+    assert answer(Serving(), *both)[0]
+
+
+def test_a_difference_from_the_baseline_goes_back_where_the_configuration_wants_it() -> None:
+    wanted = Config(upgrade=UpgradeSettings(on_verify_failure="rollback-cluster", ready_timeout=2.0))
+    assert answer(Serving(config=wanted), ("verify/workloads", FAILED))[0]
+
+
+def test_a_machine_that_cannot_be_asked_decides_nothing() -> None:
+    with pytest.raises(HostUnreachable):
+        answer(Serving(lost=True), ("control-plane/cp1/drain", FAILED))
+
+
+@pytest.mark.parametrize(
+    ("budget", "revision", "asks"),
+    [
+        (RollbackSettings(), 10**9, ""),
+        (RollbackSettings(ask_beyond=300.0), 100, "what was written in 10 min"),
+        (RollbackSettings(ask_beyond=0.0), 10**9, ""),
+        (RollbackSettings(ask_beyond_revisions=50), 150, ""),
+        (RollbackSettings(ask_beyond_revisions=50), 151, "51 revisions"),
+    ],
+)
+def test_a_loss_beyond_the_budget_is_asked_about_while_the_api_serves(
+    budget: RollbackSettings, revision: int, asks: str
+) -> None:
+    place = Serving(config=Config(rollback=budget), revision=revision)
+    back, why = answer(place, ("control-plane/cp1/apply", FAILED))
+    assert (back, asks in why) == (not asks, True)
+    place.away = ("cp1", "cp2")
+    assert answer(place, ("control-plane/cp1/apply", FAILED))[0], "nobody serves: nothing more is lost by going back"
+
+
+def test_a_way_back_that_restores_nothing_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "chosen", lambda *_: (WayBack.FILES, ""))
+    place = Serving(config=Config(rollback=RollbackSettings(ask_beyond=1.0)))
+    assert answer(place, ("control-plane/cp1/apply", FAILED))[0]
+
+
+def test_every_step_of_an_upgrade_has_its_rung(tmp_path: Path) -> None:
+    place = Site.build(Config(state_dir=tmp_path), transcript=SilentTranscript(), clock=PassingClock())
+    phases = (
+        plan(place, CLUSTER, TARGET, cast("Any", None)),
+        control_plane(place, CLUSTER, TARGET),
+        nodes(place, CLUSTER, TARGET, "r1"),
+        verify(place, CLUSTER, TARGET),
+    )
+    used = {ladder.rung_of(step.name) for phase in phases for step in phase.steps}
+    assert used == set(ladder.RUNGS), "a rung that no step stands on"

@@ -1,0 +1,157 @@
+"""The ladder: a failure after the gate is answered by the mildest means that is right.
+
+A whole rollback loses every write since the snapshot. So it is for a control plane that does not serve, or that cannot
+be made to on the new version; what fails while every control plane serves is a person's to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from upgrade_guard.errors import GuardError
+from upgrade_guard.model.answer import Answer
+from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.step import Done, Facts, NotDone, Seen
+from upgrade_guard.phases.looking import SIGHT, NothingWillCome, until
+from upgrade_guard.phases.loss import beyond_budget
+from upgrade_guard.phases.site import Site
+
+PAUSE, BACK = "pause", "everything back"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What steps of `stage` whose names end in one of `works` are answered with, while every control plane serves and
+    while one does not. `first` is what was tried before that, `why` the reason for the difference.
+    """
+
+    stage: str
+    works: tuple[str, ...]
+    what: str
+    first: str
+    serving: str
+    away: str
+    why: str
+
+
+RUNGS = (
+    Rung(
+        "plan",
+        (),
+        "the package of kubeadm, `kubeadm upgrade plan`",
+        "",
+        BACK,
+        BACK,
+        "Nothing but packages was changed: going back loses nothing.",
+    ),
+    Rung(
+        "control-plane",
+        ("apply",),
+        "`kubeadm upgrade apply`",
+        "once more, unless a component crash-loops",
+        BACK,
+        BACK,
+        "The new version cannot be made to serve.",
+    ),
+    Rung(
+        "control-plane",
+        ("upgrade-node",),
+        "`kubeadm upgrade node` on a further control plane",
+        "once more, unless a component crash-loops",
+        PAUSE,
+        BACK,
+        "kubeadm has put that node back by itself, and the others serve the new version.",
+    ),
+    Rung(
+        "control-plane",
+        ("kubelet-restart",),
+        "the new kubelet of a control plane",
+        "waited for, unless systemd starts it again and again",
+        BACK,
+        BACK,
+        "Nothing would start the control plane's static pods again.",
+    ),
+    Rung(
+        "control-plane",
+        ("settled", "settled-again"),
+        "a control plane that does not become healthy",
+        "waited for, unless a component crash-loops",
+        PAUSE,
+        BACK,
+        "Whatever is missing, the API and etcd are there.",
+    ),
+    Rung(
+        "control-plane",
+        (),
+        "packages, drain and uncordon of a control plane",
+        "",
+        PAUSE,
+        BACK,
+        "It has no part in what the API serves.",
+    ),
+    Rung(
+        "nodes",
+        (),
+        'a worker, with `on_node_failure = "rollback-cluster"`',
+        "",
+        BACK,
+        BACK,
+        "The configuration wants it. By default the worker alone goes back.",
+    ),
+    Rung(
+        "verify",
+        (),
+        "the comparison with the baseline, the canary",
+        "waited for",
+        PAUSE,
+        BACK,
+        "What differs may be somebody's own change, and the cluster serves.",
+    ),
+)
+
+
+def rung_of(step: str) -> Rung:
+    """The rung for a step, by its name. Raises LookupError."""
+    stage, work = step.partition("/")[0], step.rpartition("/")[2]
+    for rung in RUNGS:
+        if rung.stage == stage and (not rung.works or work in rung.works):
+            return rung
+    raise LookupError(f"no rung for {step}")
+
+
+def answer(site: Site, cluster: Cluster, facts: Facts, failures: Iterable[tuple[str, GuardError]]) -> Answer:
+    """What these failures (step and problem) are answered with. Looks at the cluster, and waits a while for it.
+
+    Raises HostUnreachable: a machine that cannot be asked means to ask again, and never a rollback.
+    """
+    problems = tuple(failures)
+    hopeless = next((problem.message for _, problem in problems if isinstance(problem, NothingWillCome)), "")
+    rungs = [rung_of(step) for step, _ in problems]
+    if not hopeless and not any(rung.serving == BACK for rung in rungs) and not _wanted_back(site, rungs):
+        seen = until(site.clock, min(SIGHT, site.config.upgrade.ready_timeout), lambda: all_serve(site, cluster))
+        if isinstance(seen, Done):
+            return Answer(everything_back=False, why="every control plane serves")
+    beyond = beyond_budget(site, cluster, facts)
+    if beyond:
+        return Answer(everything_back=False, why=beyond)
+    return Answer(everything_back=True, why=hopeless or rungs[0].why)
+
+
+def _wanted_back(site: Site, rungs: list[Rung]) -> bool:
+    """Does the configuration want the cluster back for a difference from the baseline?"""
+    return site.config.upgrade.on_verify_failure == "rollback-cluster" and any(rung.stage == "verify" for rung in rungs)
+
+
+def all_serve(site: Site, cluster: Cluster) -> Seen:
+    """Is every member of etcd healthy and every API server ready, and does the cluster's endpoint answer?"""
+    planes = cluster.control_planes
+    sick = [one.endpoint for one in site.etcdctl(planes[0]).endpoint_health(cluster=True) if not one.healthy]
+    if sick:
+        return NotDone(f"etcd is not healthy at {', '.join(sick)}")
+    for node in planes:
+        if not site.api_server(node).ready():
+            return NotDone(f"the API server of {node.name} is not ready")
+    if not any(site.on(node).endpoint.ready() for node in planes):
+        return NotDone("the cluster's endpoint does not answer")
+    return Done()
