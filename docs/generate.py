@@ -194,8 +194,8 @@ def answers() -> str:
         "| stage | what failed | before that | the control plane serves | it does not | why |\n"
         "|---|---|---|---|---|---|\n"
     )
-    lines += [f"| {one.stage} | {one.what} | {one.first} | {one.serving} | {one.away} | {one.why} |" for one in RUNGS]
-    return "\n".join(lines) + "\n"
+    rows = (f"| {one.stage} | {one.what} | {one.first} | {one.serving} | {one.away} | {one.why} |\n" for one in RUNGS)
+    return head + "".join(rows)
 
 
 PAGES: dict[str, Callable[[], str]] = {
