@@ -224,7 +224,9 @@ class Stage:
 
     def get(self, *words: str) -> Any:
         """`kubectl get WORDS -o json` on the first control plane."""
-        return json.loads(self.shell("cp1", "kubectl", "get", *words, "-o", "json").stdout)
+        return json.loads(
+            self.shell(self.lab.settings.control_planes[0], "kubectl", "get", *words, "-o", "json").stdout
+        )
 
     def kubelet_versions(self) -> dict[str, str]:
         """What each node reports, as the API tells it."""

@@ -117,6 +117,16 @@ def cannot_answer(run: Run, phase: Phase, problems: tuple[StepProblem, ...], bli
     )
 
 
+def nodes_left(run: Run, phase: Phase, problems: tuple[StepProblem, ...]) -> DecisionNeeded:
+    """The control plane is back and serves; these nodes are not back yet."""
+    lanes = ", ".join(dict.fromkeys(failure.step.lane for failure in problems))
+    return DecisionNeeded(
+        f"{phase.title}: the control plane is back, and these nodes are not: {lanes}: {problems[0].problem.message}",
+        hint=problems[0].problem.hint or choices(run.kind, run.state),
+        reasons=tuple(dict.fromkeys((*reasons_of(problems), choices(run.kind, run.state)))),
+    )
+
+
 def gate_closed(closed: GateClosed, *, touched: bool) -> Refused:
     """The gate stays closed; once the control plane was `touched` only a rollback leads back."""
     if touched:

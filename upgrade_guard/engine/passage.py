@@ -60,11 +60,14 @@ class Passage:
             if step.name not in self._left:
                 self._skip(step)
         if ahead:
-            _raise_the_gravest(walk_lanes(ahead, self._phase.at_once, self._take))
+            _raise_the_gravest(walk_lanes(ahead, self._phase.at_once, self._take, self._halts))
             return
         move = self._move()
         if move is not None:
             self._equipment.move(self._run, move)
+
+    def _halts(self, problem: BaseException) -> bool:
+        return not (isinstance(problem, StepProblem) and self._phase.goes_on(problem.problem))
 
     def _skip(self, step: Step) -> None:
         self._equipment.tell(lambda watcher: watcher.step_skipped(step))

@@ -266,6 +266,8 @@ class Runner:
                 ):
                     self._decide_anew(run)
                     raise _WalkAgain from cause
+                if phase.pauses:
+                    raise answers.nodes_left(run, phase, failed.problems) from cause
                 self._move(run, Event.ROLLBACK_STOPPED, answers.reasons_of(failed.problems))
                 raise answers.rollback_failed(run, failed.problems, why) from cause
 

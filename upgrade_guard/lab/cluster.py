@@ -70,10 +70,11 @@ def up(
     grace: float = 3.0,
     balancer: str = TURN,
     over_ssh: bool = False,
+    domain: str = "",
 ) -> LabCluster:
     """Make a lab, or complete one that was cut short, or start again what it runs. `pace`, `patience`, `grace`,
-    `balancer` and `over_ssh` are explained in LabSettings; a fault that takes a machine away asks for `over_ssh`.
-    Raises UsageProblem for what cannot be had and for a directory that holds something else.
+    `balancer`, `over_ssh` and `domain` are explained in LabSettings; a fault that takes a machine away asks for
+    `over_ssh`. Raises UsageProblem for what cannot be had and for a directory that holds something else.
     """
     directory = directory.expanduser().resolve()
     _check(from_version, control_planes, workers, balancer)
@@ -82,7 +83,15 @@ def up(
         fault_switch.check(fault_switch.named(name), control_planes, over_ssh=over_ssh)
     times = (pace, patience, grace)
     settings = _settings(
-        directory, from_version, control_planes, workers, offsite, times, balancer=balancer, over_ssh=over_ssh
+        directory,
+        from_version,
+        control_planes,
+        workers,
+        offsite,
+        times,
+        balancer=balancer,
+        over_ssh=over_ssh,
+        domain=domain,
     )
     layout = Layout(directory)
     with locked(layout.lock):
@@ -161,6 +170,7 @@ def _settings(
     *,
     balancer: str,
     over_ssh: bool,
+    domain: str,
 ) -> LabSettings:
     try:
         settings = load_settings(directory)
@@ -183,8 +193,8 @@ def _settings(
                 hint=f"take it down first: upgrade-guard lab down --dir {directory}",
             )
         return settings
-    names = tuple(f"cp{number}" for number in range(1, planes + 1))
-    working = tuple(f"w{number}" for number in range(1, workers + 1))
+    names = tuple(f"cp{number}{domain and '.'}{domain}" for number in range(1, planes + 1))
+    working = tuple(f"w{number}{domain and '.'}{domain}" for number in range(1, workers + 1))
     binaries = find_etcd()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     place, ours = choose_offsite(directory, offsite)
@@ -206,6 +216,7 @@ def _settings(
         endpoint=endpoint_beside(addresses) if planes > 1 else "",
         balancer=balancer,
         over_ssh=over_ssh,
+        domain=domain,
     )
     save_settings(settings)
     return settings

@@ -6,6 +6,7 @@ import json
 
 from upgrade_guard.lab.layout import LabSettings, Layout
 from upgrade_guard.lab.nodes import host_files
+from upgrade_guard.model.node import table_of
 
 HEAD = """# Written by `upgrade-guard lab up`: an ordinary configuration whose nodes are directories on this machine.
 state_dir = {state}
@@ -30,7 +31,7 @@ settle_time = "2s"
 apply_timeout = "45s"
 """
 NODE = """
-[nodes.{name}]
+{head}
 address = {address}
 kubernetes_dir = {kubernetes}
 kubelet_dir = {kubelet}
@@ -56,7 +57,7 @@ def write_configuration(settings: LabSettings) -> None:
     )
     for name in settings.names:
         text += NODE.format(
-            name=name,
+            head=table_of(name),
             address=_quoted(_address(settings, name)),
             kubernetes=_quoted(layout.kubernetes(name)),
             kubelet=_quoted(layout.kubelet(name)),

@@ -23,6 +23,14 @@ def judge_nodes(settings: LabSettings, records: Mapping[str, NodeRecord], world:
             objects.set_ready(node, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
 
 
+def collect_orphans(world: World) -> None:
+    """Remove the pods of nodes that are gone (kube-controller-manager, pod garbage collector)."""
+    there = {node["metadata"]["name"] for node in world.kind("nodes")}
+    for pod in list(world.kind("pods")):
+        if pod["spec"].get("nodeName", "") not in ("", *there):
+            world.remove(pod)
+
+
 def keep_daemon_sets(world: World) -> None:
     """One pod of every daemon set on every node, of the current template."""
     for daemon_set in list(world.kind("daemonsets")):

@@ -38,7 +38,8 @@ class LabSettings:
     """What `up` decided. `pace` is about how long an apply takes, `patience` how long kubeadm waits for a component
     (five minutes in reality), `grace` after how long a silent kubelet's node counts as not ready; all in seconds.
     `endpoint` is the address before several control planes ("": there is none), and `balancer` how it answers.
-    `over_ssh`: the configuration reaches the nodes over the lab's own `ssh`, so that a machine can be lost.
+    `over_ssh`: the configuration reaches the nodes over the lab's own `ssh`, so that a machine can be lost. `domain`
+    makes the nodes' names whole ones (`cp1.lab.example`).
     """
 
     directory: str
@@ -57,6 +58,11 @@ class LabSettings:
     endpoint: str = ""
     balancer: str = TURN
     over_ssh: bool = False
+    domain: str = ""
+
+    def member(self, name: str) -> str:
+        """What etcd calls the member of that control plane: where nodes have a domain, not what the node is called."""
+        return f"infra{self.control_planes.index(name)}" if self.domain else name
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ def _etcd_flags(settings: LabSettings, name: str, layout: Layout) -> dict[str, s
     # kubeadm starts the first member alone and joins the others to it; here all start together, which etcd
     # no longer looks at once a member directory is there (DOMAIN.md 1.3).
     members = settings.control_planes
-    cluster = ",".join(f"{one}=https://{settings.addresses[one]}:{ports.etcd_peer}" for one in members)
+    cluster = ",".join(f"{settings.member(one)}=https://{settings.addresses[one]}:{ports.etcd_peer}" for one in members)
     return {
         "advertise-client-urls": client,
         "cert-file": str(pki / "server.crt"),
@@ -172,7 +172,7 @@ def _etcd_flags(settings: LabSettings, name: str, layout: Layout) -> dict[str, s
         "listen-client-urls": client,
         "listen-metrics-urls": f"http://{address}:{ports.etcd_metrics}",
         "listen-peer-urls": peer,
-        "name": name,
+        "name": settings.member(name),
         "peer-cert-file": str(pki / "peer.crt"),
         "peer-client-cert-auth": "true",
         "peer-key-file": str(pki / "peer.key"),

@@ -48,7 +48,7 @@ def choose_addresses(directory: Path, names: Sequence[str]) -> tuple[Mapping[str
         addresses = {}
         for name in names:
             first = FIRST_CONTROL_PLANE if name.startswith("cp") else FIRST_WORKER
-            addresses[name] = f"{network}.{first + int(name.lstrip('cpw')) - 1}"
+            addresses[name] = f"{network}.{first + int(name.partition('.')[0].lstrip('cpw')) - 1}"
         wanted = (ports.etcd_client, ports.etcd_peer, ports.etcd_metrics, ports.api_server)
         if all(_is_free(address, port) for address in addresses.values() for port in wanted):
             return addresses, ports

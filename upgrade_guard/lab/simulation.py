@@ -61,6 +61,7 @@ class Simulation:
         records = self.records
         if self.runs("kube-controller-manager"):
             controllers.judge_nodes(self.settings, records, world)
+            controllers.collect_orphans(world)
             controllers.keep_daemon_sets(world)
             controllers.keep_deployments(world)
         if self.runs("kube-scheduler"):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from upgrade_guard.errors import GuardError
 from upgrade_guard.model.run import Event, Record
 
 
@@ -73,6 +74,16 @@ class Step:
     lane: str = ""
 
 
+def never(_: GuardError) -> bool:
+    """No problem of one lane leaves the others alone."""
+    return False
+
+
+def always(_: GuardError) -> bool:
+    """Every lane is walked to its end."""
+    return True
+
+
 @dataclass(frozen=True)
 class Phase:
     """Steps that end in one event. A phase begins when the one before it has ended in every lane.
@@ -80,7 +91,9 @@ class Phase:
     `at_once` lanes run at the same time. `amends` says what a failure of one lane means: None, the run has failed (and
     rolls back once something has changed); otherwise the steps it returns for that lane put it back (there may be
     none), and the run then stops for a person's decision. `decides`: what comes behind it depends on what it finds, so
-    the workflow is asked again once it was walked.
+    the workflow is asked again once it was walked. `goes_on`: after such a problem in one lane the other lanes are
+    walked to their end all the same. `pauses`: on a way back, what fails here leaves it to a person and does not stop
+    the way back as failed.
     """
 
     name: str
@@ -90,3 +103,5 @@ class Phase:
     at_once: int = 1
     amends: Callable[[str], tuple[Step, ...]] | None = None
     decides: bool = False
+    goes_on: Callable[[GuardError], bool] = never
+    pauses: bool = False

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.run import Event
@@ -32,6 +33,8 @@ def nodes(site: Site, cluster: Cluster, target: Version, run_id: str) -> Phase:
         steps=tuple(step for node in cluster.workers for step in worker(site, cluster, node, target)),
         event=Event.NODES_CHANGED,
         at_once=site.config.upgrade.max_unavailable,
+        # A machine that is lost says nothing about the others; a worker that fails may be the first of many.
+        goes_on=lambda problem: isinstance(problem, HostUnreachable),
         amends=None if answer == "rollback-cluster" else amends,
     )
 
@@ -40,13 +43,40 @@ def worker(site: Site, cluster: Cluster, node: Node, target: Version) -> tuple[S
     """One worker, in the order of kubeadm's documentation; its way back is saved first."""
     old = Version.parse(cluster.version)
     prefix = f"nodes/{node.name}"
-    return (
+    steps = (
         save_files(site, node, f"{prefix}/save-files"),
         packages.point_source(site, node, f"{prefix}/package-source", old, target, lane=node.name),
         packages.install(site, node, f"{prefix}/kubeadm", target, ("kubeadm",), lane=node.name),
         kubeadm_work.upgrade_worker(site, node, target, f"{prefix}/upgrade-node"),
         *node_work.renew_kubelet(site, cluster, node, target, prefix, lane=node.name),
     )
+    return tuple(unless_it_left(site, cluster, node, step) for step in steps)
+
+
+def unless_it_left(site: Site, cluster: Cluster, node: Node, step: Step) -> Step:
+    """The same step, done where the cluster has no such node any more: somebody has removed it in the meantime."""
+
+    def left() -> bool:
+        try:
+            return not site.any_api(cluster).has_node(node.name)
+        except GuardError:
+            return False
+
+    def probe(facts: Facts) -> Seen:
+        try:
+            seen = step.probe(facts)
+        except HostUnreachable as problem:
+            if left():
+                return Done({"left": True})
+            problem.hint = problem.hint or _gone_for_good(node)
+            raise
+        return Done({"left": True}) if isinstance(seen, NotDone) and left() else seen
+
+    return replace(step, probe=probe)
+
+
+def _gone_for_good(node: Node) -> str:
+    return f"bring it back, or take it out of the cluster (kubectl delete node {node.name}), then: upgrade-guard resume"
 
 
 def archive_of(site: Site, run_id: str, node: str) -> Path:

@@ -168,7 +168,9 @@ def verification(site: Site, cluster: Cluster, working: Cluster) -> Phase:
         "Verification",
         (
             verify.etcd_sound(site, working, "restore/verify"),
-            verify.nodes_ready(site, working, versions, Version.parse(cluster.version), "restore/verify"),
+            verify.nodes_ready(
+                site, working, versions, Version.parse(cluster.version), "restore/verify", restored=True
+            ),
             canary(site, working, "restore/verify/canary", restored=True),
         ),
         event=Event.RESTORE_CONFIRMED,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.run import ApprovalRecord, Event
-from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step, always
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases import etcd_restore, failed_state, lost_nodes, node_work, old_control_plane, packages
 from upgrade_guard.phases.kubeadm_work import refuse_unfinished
@@ -220,6 +220,8 @@ def whole_later(site: Site, cluster: Cluster, late: Cluster, facts: Facts) -> tu
         "Nodes that were behind",
         old_control_plane.every_node(site, cluster, late, facts),
         at_once=max(1, len(late.nodes)),
+        goes_on=always,
+        pauses=True,
     )
     watchers = Phase(
         "rollback-watchers-later",
@@ -321,6 +323,8 @@ def all_nodes(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
             "Every node",
             old_control_plane.every_node(site, cluster, cluster, facts),
             at_once=max(1, len(cluster.nodes)),
+            goes_on=always,
+            pauses=True,
         ),
         Phase("rollback-watchers", "Renew what watches the API", (old_control_plane.renew_watchers(site, cluster),)),
     )

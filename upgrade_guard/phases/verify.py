@@ -44,7 +44,7 @@ def comparison(
     """
     return (
         etcd_sound(site, cluster, prefix),
-        nodes_ready(site, cluster, versions, serving, prefix),
+        nodes_ready(site, cluster, versions, serving, prefix, restored=restored),
         workloads_as_before(site, cluster, serving, prefix, without, restored=restored),
         canary(site, cluster, f"{prefix}/canary", restored=restored),
     )
@@ -71,8 +71,19 @@ def etcd_sound(site: Site, cluster: Cluster, prefix: str) -> Step:
     return waiting(f"{prefix}/etcd", "see that etcd is sound", look, clock=site.clock, timeout=timeout)
 
 
-def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], serving: Version, prefix: str) -> Step:
-    """Every node Ready at its version, taking pods unless it was cordoned before, and every API server at `serving`."""
+def nodes_ready(
+    site: Site,
+    cluster: Cluster,
+    versions: Mapping[str, Version],
+    serving: Version,
+    prefix: str,
+    *,
+    restored: bool = False,
+) -> Step:
+    """Every node Ready at its version, taking pods unless it was cordoned before, and every API server at `serving`.
+
+    A worker that somebody has removed from the cluster is said; a `restored` state has to know every node.
+    """
 
     def look(_: Facts) -> Seen:
         for plane in cluster.control_planes:
@@ -81,8 +92,12 @@ def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], s
                 return NotDone(f"the API server of {plane.name} is {served}")
         kubectl = site.any_api(cluster)
         rows = {row.name: row for row in kubectl.nodes()}
+        left: list[str] = []
         for node in cluster.nodes:
             row = rows.get(node.name)
+            if row is None and not restored and not node.is_control_plane:
+                left.append(node.name)
+                continue
             if row is None:
                 return NotDone(f"{node.name} is missing")
             if row.kubelet_version != str(versions[node.name]):
@@ -92,7 +107,8 @@ def nodes_ready(site: Site, cluster: Cluster, versions: Mapping[str, Version], s
                 return NotDone(f"{node.name} is not Ready: {row.ready_reason}")
             if row.unschedulable and not node.unschedulable:
                 return NotDone(f"{node.name} takes no new pods")
-        return Done({"nodes": {node.name: str(versions[node.name]) for node in cluster.nodes}})
+        there = {node.name: str(versions[node.name]) for node in cluster.nodes if node.name not in left}
+        return Done({"nodes": there, "left": left})
 
     timeout = site.config.upgrade.ready_timeout
     return waiting(f"{prefix}/nodes", "see every node Ready at its version", look, clock=site.clock, timeout=timeout)

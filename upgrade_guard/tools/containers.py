@@ -154,9 +154,12 @@ class Containers:
     def _kill_tasks(self, ids: tuple[str, ...], grace_seconds: int) -> None:
         for one in ids:
             self._kill("SIGTERM", one)
+        deadline = time.monotonic() + max(1, grace_seconds)  # a look takes its time too
         for _ in range(max(1, grace_seconds) * _LOOKS_A_SECOND):
             if not self._alive(ids):
                 return
+            if time.monotonic() > deadline:
+                break
             self._pause(1 / _LOOKS_A_SECOND)
         for one in self._alive(ids):
             self._kill("SIGKILL", one)

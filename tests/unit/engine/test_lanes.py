@@ -179,3 +179,18 @@ def test_lanes_that_arrive_together_share_one_judgement(make_room: Callable[...,
     asked = room.workflow.evidence_asked
     room.go_on()
     assert room.workflow.evidence_asked == asked + 1
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_problem_that_halts_nothing_ends_its_own_lane_only(at_once: int) -> None:
+    walked: list[str] = []
+
+    def walk(one: Step) -> None:
+        walked.append(one.name)
+        if one.name == "b1":
+            raise StepFailed("b1 failed")
+
+    steps = tuple(step(f"{lane}{number}", lane) for number in (1, 2) for lane in "abc")
+    [problem] = walk_lanes(steps, at_once, walk, lambda _: False)
+    assert str(problem) == "b1 failed"
+    assert sorted(walked) == ["a1", "a2", "b1", "c1", "c2"]

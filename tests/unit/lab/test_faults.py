@@ -132,7 +132,7 @@ def test_a_package_is_missing(new_lab: Callable) -> None:
     assert operator.run("cp1", "apt-cache", "madison", "kubelet").stdout == ""
 
 
-def test_apply_fails_before_it_changes_anything_once(new_lab: Callable) -> None:
+def test_apply_fails_before_it_changes_anything(new_lab: Callable) -> None:
     operator = new_lab()
     faults.switch_on(operator.lab.directory, "apply-fails-before-change")
     before = {path.name: path.read_bytes() for path in operator.manifest("cp1", "etcd").parent.iterdir()}
@@ -140,7 +140,17 @@ def test_apply_fails_before_it_changes_anything_once(new_lab: Callable) -> None:
     assert ended.returncode == 1
     assert "[ERROR CreateJob]" in ended.stderr
     assert {path.name: path.read_bytes() for path in operator.manifest("cp1", "etcd").parent.iterdir()} == before
+    faults.switch_off(operator.lab.directory, "apply-fails-before-change")
     assert apply(operator, ok=True).returncode == 0
+
+
+def test_apply_fails_once_and_the_next_one_ends_well(new_lab: Callable) -> None:
+    operator = new_lab()
+    faults.switch_on(operator.lab.directory, "apply-fails-once")
+    assert apply(operator).returncode == 1
+    until(operator.ready)
+    assert apply(operator, ok=True).returncode == 0
+    assert NEW in operator.manifest("cp1", "kube-apiserver").read_text()
 
 
 def test_apply_fails_after_etcd_and_leaves_etcd_new(new_lab: Callable) -> None:

@@ -23,6 +23,7 @@ VALUES = (
     "--output",
     "-l",
     "--selector",
+    "--field-selector",
     "--raw",
     "--server",
     "-s",
@@ -144,8 +145,10 @@ def _get(place: Place, given: Words, kinds: str, names: list[str]) -> int:
         assert world is not None  # noqa: S101  (reached() refuses otherwise)
         found: list[Object] = []
         for kind in kinds.split(","):
-            found += _select(world, plural(kind), namespace, names, given.value("-l", "--selector"))
+            found += _select(world, plural(kind), namespace, names, given)
         found = json.loads(json.dumps(found))
+    if names and not found:
+        return 0
     if output == "json" and len(names) == 1:
         say(json.dumps(found[0], indent=4))
     elif output == "json":
@@ -158,14 +161,24 @@ def _get(place: Place, given: Words, kinds: str, names: list[str]) -> int:
     return 0
 
 
-def _select(world: World, kind: str, namespace: str, names: list[str], selector: str) -> list[Object]:
+def _select(world: World, kind: str, namespace: str, names: list[str], given: Words) -> list[Object]:
     scope = "" if kind in CLUSTER_SCOPED else namespace
     if not names:
+        selector, field = given.value("-l", "--selector"), given.value("--field-selector")
         wanted = dict(part.split("=", 1) for part in selector.split(",")) if selector else {}
-        return [one for one in world.kind(kind, scope) if labels_match(wanted, one)]
+        path, _, value = field.partition("=")
+        if path not in ("", "spec.nodeName"):
+            raise UnknownWords(f"--field-selector={field}")
+        return [
+            one
+            for one in world.kind(kind, scope)
+            if labels_match(wanted, one) and (not path or one["spec"].get("nodeName", "") == value)
+        ]
     found = []
     for name in names:
         one = world.get(kind, scope, name)
+        if one is None and "--ignore-not-found" in given.switches:
+            continue
         if one is None:
             raise Failure(f'Error from server (NotFound): {kind} "{name}" not found')
         found.append(one)
