@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from scenario.ends import (
     AFTER,
@@ -136,3 +137,21 @@ def test_a_version_that_is_reached_already_needs_no_run(new_stage: Callable[...,
     assert answer.data is None
     assert stage.guard("history").data == []
     assert stage.truth() == before
+
+
+def test_a_copy_that_is_away_does_not_end_an_upgrade_that_has_begun(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage()
+    offsite = Path(stage.lab.settings.offsite)
+    with stage.held(stage.lab.layout.programs("cp1") / "kubeadm", "upgrade apply") as wait_for:
+        going = stage.start("run", TARGET, "--yes")
+        wait_for(going)
+        going.send(signal.SIGKILL)
+        going.wait()
+        away = offsite.rename(offsite.with_name(f"{offsite.name}-away"))
+    try:
+        answer = stage.guard("resume", "--yes")
+    finally:
+        away.rename(offsite)
+    assert "whole on this machine" in answer.stderr
+    assert str(offsite) in answer.stderr
+    assert_completed(stage)

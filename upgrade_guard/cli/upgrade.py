@@ -147,6 +147,12 @@ def rollback(
         ended = wiring.drive(
             front, journal, config, opened, choices, lambda runner: runner.roll_back(opened.id, reasons)
         )
+        for name in given_up:
+            front.screen.tell(
+                f"{name} was given up. Its node object stays: kubectl delete node {name}. Before that machine joins "
+                "again: kubeadm reset there, and never start it as it is.",
+                style="yellow",
+            )
         _answer(front, ended)
 
 

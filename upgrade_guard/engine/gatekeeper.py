@@ -50,7 +50,7 @@ class Gatekeeper:
             gathered, journal.snapshots(run_id), journal.proofs(run_id), journal.copies(run_id), edited
         )
         reasons = closed_because(evidence)
-        self._equipment.tell(lambda watcher: watcher.gate_judged(reasons))
+        self._equipment.tell(lambda watcher: watcher.gate_judged(reasons, evidence.notes))
         if reasons:
             self._closed = GateClosed(evidence, reasons, edited=bool(edited))
             raise self._closed

@@ -35,7 +35,7 @@ class Watcher(Protocol):
     def moved(self, transition: Transition) -> None:
         """The run reached another state."""
 
-    def gate_judged(self, reasons: Sequence[str]) -> None:
+    def gate_judged(self, reasons: Sequence[str], notes: Sequence[str] = ()) -> None:
         """No reasons: the gate is open."""
 
     def rollback_begins(self, reasons: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ class SilentWatcher:
     def moved(self, transition: Transition) -> None:
         """Nothing to say."""
 
-    def gate_judged(self, reasons: Sequence[str]) -> None:
+    def gate_judged(self, reasons: Sequence[str], notes: Sequence[str] = ()) -> None:
         """Nothing to say."""
 
     def rollback_begins(self, reasons: Sequence[str]) -> None:

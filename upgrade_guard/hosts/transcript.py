@@ -65,13 +65,15 @@ class _Attempt:
     step: str = ""
     attempt: int = 0
     noted: set[str] = field(default_factory=set)
+    asked: set[tuple[str, ...]] = field(default_factory=set)
 
 
 class RunTranscript:
     """Writes the run's log while commands run, and hands each finished one to `note` as a CommandRow.
 
     The log (0600) is plain text with UTC times. A read that is repeated within one attempt with the same answer (a wait
-    that polls) is noted once. A log that cannot be written does not stop a run: `log_problem` then says why.
+    that polls) is noted and written once. A log that cannot be written does not stop a run: `log_problem` then says
+    why.
     """
 
     def __init__(self, note: Callable[[CommandRow], None], log_path: Path, run_id: str) -> None:
@@ -99,8 +101,13 @@ class RunTranscript:
     def started(self, host: str, command: Command) -> None:
         """One line with the argv, secrets masked."""
         self._thread.pending = ""
-        step = self._attempt().step
-        self._write(f"{_now()} {host} {step + ' ' if step else ''}$ {_printable(shlex.join(command.shown))}\n")
+        attempt = self._attempt()
+        question = (host, *command.shown)
+        # Whether a question that is asked again is worth writing down, only its answer tells.
+        self._thread.held = [] if not command.changes and question in attempt.asked else None
+        attempt.asked.add(question)
+        step = f"{attempt.step} " if attempt.step else ""
+        self._tell(f"{_now()} {host} {step}$ {_printable(shlex.join(command.shown))}\n")
 
     def output(self, host: str, text: str) -> None:
         """Whole lines as they come; the rest of a line waits for its end."""
@@ -108,20 +115,23 @@ class RunTranscript:
         self._thread.pending = pending
         if lines:
             stamp = _now()
-            self._write("".join(f"{stamp} {host} | {_printable(line)}\n" for line in lines))
+            self._tell("".join(f"{stamp} {host} | {_printable(line)}\n" for line in lines))
 
     def finished(self, host: str, command: Command, result: Result, started_at: datetime) -> None:
         """The last piece of output, how it ended, and a row for the journal."""
         if getattr(self._thread, "pending", ""):
             self.output(host, "\n")
         ended = "ran out of time" if result.exit_status is None else f"exit {result.exit_status}"
-        self._write(f"{_now()} {host} {ended} after {result.duration:.3f} s\n")
+        self._tell(f"{_now()} {host} {ended} after {result.duration:.3f} s\n")
+        held, self._thread.held = getattr(self._thread, "held", None), None
         attempt = self._attempt()
         if not command.changes:
             seen = _fingerprint(host, command, result)
             if seen in attempt.noted:
                 return
             attempt.noted.add(seen)
+        if held:
+            self._write("".join(held))
         self._note(
             CommandRow(
                 run_id=attempt.run_id,
@@ -144,6 +154,14 @@ class RunTranscript:
             attempt = _Attempt(self._run_id)
             self._context.set(attempt)
         return attempt
+
+    def _tell(self, text: str) -> None:
+        """Write it, or hold it until the answer is known."""
+        held: list[str] | None = getattr(self._thread, "held", None)
+        if held is None:
+            self._write(text)
+        else:
+            held.append(text)
 
     def _write(self, text: str) -> None:
         with self._lock:

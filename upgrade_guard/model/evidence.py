@@ -13,7 +13,7 @@ class Evidence:
     Times are aware UTC. `problems` are things found wrong while gathering, each a full sentence (a copy that reads back
     different, a bundle file that changed, a journal row whose digest does not match). `age_matters` is False once the
     control plane has begun to change: from then on no newer snapshot can be had, and the one of this run stays bound to
-    it.
+    it. `notes` are told and stop nothing.
     """
 
     now: datetime
@@ -30,3 +30,4 @@ class Evidence:
     alarms: tuple[str, ...]
     problems: tuple[str, ...] = ()
     age_matters: bool = True
+    notes: tuple[str, ...] = ()

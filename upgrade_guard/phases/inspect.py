@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from upgrade_guard.checks import baseline
 from upgrade_guard.checks.catalogue import blocking, judge
 from upgrade_guard.checks.gather import gather
 from upgrade_guard.checks.gather_node import room
 from upgrade_guard.checks.gathered import DrainLook, MachineLook, Room, TargetLook
-from upgrade_guard.errors import GuardError, Refused
+from upgrade_guard.errors import GuardError, HostUnreachable, Refused
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.finding import Finding, Severity
@@ -30,6 +33,8 @@ from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.files import Files
 
+T = TypeVar("T")
+
 __all__ = ["cluster", "findings", "inspect", "read_cluster"]
 
 
@@ -42,14 +47,29 @@ def inspect(site: Site, target: Version) -> Phase:
         "inspect",
         "Inspection",
         steps=(
-            etcd_tools(site),
-            see_cluster(site),
+            refusing_lost(etcd_tools(site)),
+            refusing_lost(see_cluster(site)),
             see_baseline(site),
             see_checks(site, target),
             canary_before(site, cluster),
         ),
         event=Event.CLUSTER_INSPECTED,
     )
+
+
+def refusing_lost(step: Step) -> Step:
+    """The same step; a machine that cannot be reached is a reason not to begin, and nothing has failed."""
+
+    def refusing(look: Callable[[Facts], T]) -> Callable[[Facts], T]:
+        def refused(facts: Facts) -> T:
+            try:
+                return look(facts)
+            except HostUnreachable as problem:
+                raise Refused(problem.message, hint=problem.hint, reasons=problem.reasons) from problem
+
+        return refused
+
+    return replace(step, probe=refusing(step.probe), act=refusing(step.act))
 
 
 def cluster(facts: Facts) -> Cluster:

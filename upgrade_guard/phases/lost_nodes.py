@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from upgrade_guard.errors import DecisionNeeded, HostUnreachable
@@ -19,14 +21,26 @@ SILENCE = 10.0
 LOOKS = 3
 """How often it is asked at least: one command that hangs may take all of that time."""
 
+AT_ONCE = 16
+"""How many machines are asked at the same time."""
+
 ANSWERING = "rollback/answering"
 BEHIND = "rollback/behind"
 
 
 def silent(site: Site, nodes: Iterable[Node]) -> dict[str, str]:
-    """Those of these nodes whose machine does not answer for SILENCE seconds, with the reason."""
-    reasons = {node.name: _silence_of(site, node) for node in nodes}
-    return {name: reason for name, reason in reasons.items() if reason}
+    """Those of these nodes whose machine does not answer for SILENCE seconds, with the reason.
+
+    All are asked at the same time: several that are lost take no longer than one.
+    """
+    asked = list(nodes)
+    if len(asked) <= 1:
+        reasons = [_silence_of(site, node) for node in asked]
+    else:
+        with ThreadPoolExecutor(min(len(asked), AT_ONCE)) as askers:
+            waits = [askers.submit(contextvars.copy_context().run, _silence_of, site, node) for node in asked]
+            reasons = [wait.result() for wait in waits]
+    return {node.name: reason for node, reason in zip(asked, reasons, strict=True) if reason}
 
 
 def answers_now(site: Site, node: Node) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
+from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.run import ApprovalRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step, always
@@ -149,6 +149,12 @@ def chosen(site: Site, cluster: Cluster, facts: Facts) -> tuple[Path, str]:
             moved = kubeadm_moved_manifests(site, node, facts)
         except HostUnreachable:
             raise  # asked again; what it would say decides
+        except CommandFailed as problem:
+            if problem.exit_status is None:
+                raise HostUnreachable(
+                    f"{node.name} cannot say in time what ran there: {problem.message}", hint=problem.hint
+                ) from problem
+            return Path.WHOLE, f"{node.name} cannot say what ran there: {problem.message}"
         except GuardError as problem:
             return Path.WHOLE, f"{node.name} cannot say what ran there: {problem.message}"
         if changed:

@@ -105,6 +105,8 @@ class UpgradeWorkflow:
         """Everything the gate asks for, read again from the vault, the targets and the cluster."""
         cluster = inspected_cluster(facts)
         problems: list[str] = []
+        notes: list[str] = []
+        touched = self.control_plane_touched(facts)
         proven_at: datetime | None = None
         missing: tuple[str, ...] = tuple(node.name for node in cluster.control_planes)
         snapshot_cluster_id = ""
@@ -130,9 +132,12 @@ class UpgradeWorkflow:
                         continue
                     url = facts.of(name)["target"]
                     differing = self._read_back(url, bundle)
-                    if differing:
+                    if differing and not touched:
                         problems += differing
                     else:
+                        # Once the control plane has begun to change, the way forward loses nothing and the way back
+                        # needs the bundle of this machine: a copy that is away for an hour must not end the upgrade.
+                        notes += differing
                         equal.append(url)
                         off += bool(facts.of(name)["off_control_plane"])
         live_id, alarms = self._etcd_now(facts)
@@ -152,7 +157,8 @@ class UpgradeWorkflow:
             live_cluster_id=live_id,
             alarms=alarms,
             problems=tuple(problems),
-            age_matters=not self.control_plane_touched(facts),
+            age_matters=not touched,
+            notes=tuple(notes),
         )
 
     def _read_back(self, url: str, bundle: Bundle) -> tuple[str, ...]:

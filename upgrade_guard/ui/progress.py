@@ -146,13 +146,17 @@ class Progress:
             for reason in transition.reasons:
                 self._say(f"  because {reason}")
 
-    def gate_judged(self, reasons: Sequence[str]) -> None:
+    def gate_judged(self, reasons: Sequence[str], notes: Sequence[str] = ()) -> None:
         """The gate was asked; no reasons means open."""
         self._look(gate="closed: " + "; ".join(reasons) if reasons else "open")
         if reasons:
             self._say("The gate is closed:", style="bold red")
             for reason in reasons:
                 self._say(f"  - {reason}", style="red")
+        elif notes:
+            self._say("The gate is open: the snapshot is proven and whole on this machine.", style="green")
+            for note in notes:
+                self._say(f"  - {note}", style="yellow")
         else:
             self._say("The gate is open: the snapshot is proven and its copies read back equal.", style="green")
 

@@ -26,7 +26,7 @@ class Spoken(Notes):
     def stopping(self, reason: str) -> None:
         print(f"stopping {reason}", flush=True)
 
-    def gate_judged(self, reasons: Sequence[str]) -> None:
+    def gate_judged(self, reasons: Sequence[str], notes: Sequence[str] = ()) -> None:
         """Nothing to say."""
 
 

@@ -295,7 +295,7 @@ class Notes:
     def moved(self, transition: Transition) -> None:
         self.lines.append(f"moved {transition.to_state.value}")
 
-    def gate_judged(self, reasons: Any) -> None:
+    def gate_judged(self, reasons: Any, _notes: Any = ()) -> None:
         self.lines.append(f"gate {'closed' if reasons else 'open'}")
 
     def rollback_begins(self, reasons: Any) -> None:

@@ -63,6 +63,7 @@ def test_a_repeated_read_with_the_same_answer_is_noted_once_in_an_attempt(noted:
             for _ in range(3):
                 noted.ask("kubectl", "get", "nodes")
     assert [row.attempt for row in noted.rows] == [1, 2]
+    assert noted.log.read_text().count("wait $ kubectl get nodes") == 2
 
 
 def test_a_read_with_another_answer_is_noted(noted: Noted) -> None:
@@ -74,6 +75,9 @@ def test_a_read_with_another_answer_is_noted(noted: Noted) -> None:
         for _ in range(3):
             host.run(Command(("date",), timeout=5.0))
     assert [row.stdout for row in noted.rows] == ["1\n", "2\n"]
+    lines = noted.log.read_text().splitlines()
+    told = [line.split(maxsplit=1)[1] for line in lines if "exit" not in line]
+    assert told == ["cp1 wait $ date", "cp1 | 1", "cp1 wait $ date", "cp1 | 2"]
 
 
 def test_every_change_is_noted(noted: Noted) -> None:
@@ -81,6 +85,7 @@ def test_every_change_is_noted(noted: Noted) -> None:
         for _ in range(2):
             noted.ask("systemctl", "stop", "kubelet", changes=True)
     assert [row.changes for row in noted.rows] == [True, True]
+    assert noted.log.read_text().count("change $ systemctl stop kubelet") == 2
 
 
 def test_rows_hold_masked_words_and_the_ends_of_long_output(noted: Noted) -> None:
