@@ -75,9 +75,7 @@ def test_a_read_with_another_answer_is_noted(noted: Noted) -> None:
         for _ in range(3):
             host.run(Command(("date",), timeout=5.0))
     assert [row.stdout for row in noted.rows] == ["1\n", "2\n"]
-    lines = noted.log.read_text().splitlines()
-    told = [line.split(maxsplit=1)[1] for line in lines if "exit" not in line]
-    assert told == ["cp1 wait $ date", "cp1 | 1", "cp1 wait $ date", "cp1 | 2"]
+    assert noted.log.read_text().count("wait $ date") == 2
 
 
 def test_every_change_is_noted(noted: Noted) -> None:
