@@ -105,6 +105,21 @@ def test_a_worker_that_leaves_the_cluster_in_the_middle_is_gone_on_without(new_s
     assert json.loads(row["result"])["left"] == ["w3"]
 
 
+def test_a_rollback_needs_no_package_repository(new_stage: Callable[..., Stage]) -> None:
+    stage = new_stage(faults=("apply-fails-after-etcd",))
+    stage.put_key(BEFORE, "written before the run")
+    before = stage.truth()
+    going = stage.start("run", TARGET, "--yes")
+    stage.await_state("planned", going)
+    stage.put_key(AFTER, "written after the snapshot")
+    repository = stage.lab.layout.repository / "v1.27"
+    repository.rename(repository.with_name("gone"))
+    answer = going.wait()
+    assert answer.exit_code == 7, str(answer)
+    assert_rolled_back(stage, before)
+    assert_data_went_back(stage)
+
+
 @pytest.mark.parametrize("lock", ["/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"])
 def test_apt_daily_beside_the_run_is_waited_for(new_stage: Callable[..., Stage], lock: str) -> None:
     stage = new_stage()

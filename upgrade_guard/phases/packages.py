@@ -6,9 +6,10 @@ switched (kubernetes.io: "Changing The Kubernetes Package Repository").
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 
-from upgrade_guard.errors import StepFailed
+from upgrade_guard.errors import CommandFailed, HostUnreachable, StepFailed
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
@@ -105,15 +106,82 @@ def available(site: Site, node: Node, name: str, target: Version) -> Step:
     return Step(name, f"find kubeadm, kubelet and kubectl {target} on {node.name}", probe, act)
 
 
+def kept_name(node: Node) -> str:
+    """The step that keeps the present packages of that node."""
+    return f"keep/{node.name}/packages"
+
+
+def keep(site: Site, node: Node) -> Step:
+    """The package files that are installed now, into our own directory on the node: the way back needs no repository.
+
+    Where they cannot be had any more the way back needs the repository, which is said before the yes.
+    """
+    tools = site.on(node)
+    before = _before(node)
+    tried: list[str] = []
+
+    def directory(facts: Facts) -> str:
+        return f"{tools.settings.work_dir}/packages-{facts.run_id}"
+
+    def probe(facts: Facts) -> Seen:
+        if not tried:
+            return NotDone(f"the packages of {node.name} are not kept yet")
+        if tried[-1]:
+            return Done({"files": {}, "why": tried[-1]})
+        names = tools.files.find_files(directory(facts))
+        return Done({"files": tools.files.sha256(*(name for name in names if name.endswith(".deb"))), "why": ""})
+
+    def act(facts: Facts) -> None:
+        tools.files.make_dir(directory(facts))
+        for name in tools.files.list_dir(tools.settings.work_dir):
+            if name.startswith("packages-") and name != posixpath.basename(directory(facts)):
+                tools.files.remove_own(f"{tools.settings.work_dir}/{name}")  # an earlier run's: it has ended
+        there = tools.files.list_dir(directory(facts))
+        if all(any(name.startswith(f"{package}_{version}_") for name in there) for package, version in before.items()):
+            tried.append("")  # of an earlier attempt, when the source still had them
+            return
+        try:
+            tools.apt.download(before, directory(facts))
+            tools.files.sync()
+        except HostUnreachable:
+            raise
+        except CommandFailed as problem:
+            tried.append(problem.message)
+            return
+        tried.append("")
+
+    return Step(kept_name(node), f"keep the present packages of {node.name}", probe, act, lane=node.name)
+
+
+def kept_files(tools: NodeTools, node: Node, facts: Facts, wanted: Mapping[str, str]) -> tuple[str, ...]:
+    """The kept files of these packages, if all of them are there and are what was kept; else none."""
+    name = kept_name(node)
+    if not facts.has(name) or not wanted:
+        return ()
+    digests: Mapping[str, str] = facts.of(name)["files"]
+    chosen = tuple(
+        path
+        for path in sorted(digests)
+        if any(posixpath.basename(path).startswith(f"{package}_{version}_") for package, version in wanted.items())
+    )
+    if len(chosen) != len(wanted) or tools.files.existing(*chosen) != frozenset(chosen):
+        return ()
+    now = tools.files.sha256(*chosen)
+    return chosen if all(now[path] == digests[path] for path in chosen) else ()
+
+
 def fetch_back(site: Site, node: Node, name: str) -> Step:
-    """Point the package source back and fetch the packages that a rollback will need, before anything is stopped."""
+    """Point the package source back and fetch the packages that a rollback will need, before anything is stopped.
+
+    Nothing is fetched where they were kept.
+    """
     tools = site.on(node)
     before = _before(node)
     fetched: list[bool] = []
 
-    def probe(_: Facts) -> Seen:
+    def probe(facts: Facts) -> Seen:
         behind = _differing(tools, before)
-        if behind and not fetched:
+        if behind and not fetched and not kept_files(tools, node, facts, behind):
             return NotDone(f"{', '.join(behind)} of {node.name}: not fetched yet")
         return Done({"packages": behind})
 
@@ -127,7 +195,8 @@ def fetch_back(site: Site, node: Node, name: str) -> Step:
 
 
 def put_back(site: Site, node: Node, name: str, *, lane: str = "", fetched: str = "") -> Step:
-    """The packages, holds and package source that the node had when it was inspected.
+    """The packages, holds and package source that the node had when it was inspected: from the files that were kept,
+    else from the repository.
 
     `fetched` is the step that fetched them already, if there was one: package lists are then not asked for again.
 
@@ -151,7 +220,7 @@ def put_back(site: Site, node: Node, name: str, *, lane: str = "", fetched: str 
     def act(facts: Facts) -> None:
         _source_back(tools, node)
         changed = _differing(tools, before)
-        if changed:
+        if changed and not _from_kept(facts, changed):
             if not facts.has(fetched):
                 tools.apt.update()
             tools.apt.install(changed)
@@ -162,6 +231,18 @@ def put_back(site: Site, node: Node, name: str, *, lane: str = "", fetched: str 
             tools.apt.hold(tuple(again))
         if loose:
             tools.apt.unhold(tuple(loose))
+
+    def _from_kept(facts: Facts, changed: Mapping[str, str]) -> bool:
+        files = kept_files(tools, node, facts, changed)
+        if not files:
+            return False
+        try:
+            tools.apt.install_files(files)
+        except CommandFailed as problem:
+            if problem.exit_status is None:
+                raise
+            return False  # the repository may still have what they need
+        return True
 
     return Step(name, f"put the packages of {node.name} back", probe, act, changes_node=True, lane=lane)
 

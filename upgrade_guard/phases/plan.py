@@ -11,6 +11,9 @@ from upgrade_guard.phases.approval import Approve
 from upgrade_guard.phases.canary import BEFORE as CANARY
 from upgrade_guard.phases.site import Site
 
+AT_ONCE = 8
+"""How many nodes are asked for their packages at the same time."""
+
 
 def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Phase:
     """From copied to planned. The gate stands before its first step, which changes the package source."""
@@ -31,6 +34,12 @@ def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Pha
     )
 
 
+def keeping(site: Site, cluster: Cluster) -> Phase:
+    """The packages of now, on every node: before the source of any of them names the next minor."""
+    steps = tuple(packages.keep(site, node) for node in cluster.nodes)
+    return Phase("keep", "Keep the present packages", steps, at_once=min(len(steps), AT_ONCE))
+
+
 def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:
     """A person, or the flag a person gave, says yes to the plan that was shown."""
     given: list[ApprovalRecord] = []
@@ -47,10 +56,15 @@ def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:
     return Step("plan/approve", "approve the plan", probe, act)
 
 
-def consequences(facts: Facts) -> list[str]:
+def consequences(facts: Facts, cluster: Cluster) -> list[str]:
     """What the drains take with them, and what cannot be judged afterwards."""
     found = facts.of("inspect/checks")["findings"] if facts.has("inspect/checks") else ()
     told = [str(one["message"]) for one in found if one["check"] == "pods-can-leave"]
+    told += [
+        f"the way back of {node.name} needs the package repository: {facts.of(packages.kept_name(node))['why']}"
+        for node in cluster.nodes
+        if facts.has(packages.kept_name(node)) and facts.of(packages.kept_name(node))["why"]
+    ]
     without = facts.of(CANARY)["why"] if facts.has(CANARY) else {}
     return told + [f"no new pod or service works on {node} now: {why}" for node, why in without.items()]
 
@@ -63,5 +77,5 @@ def shown(facts: Facts, cluster: Cluster) -> str:
         f"  {(row['component'] + ' ' + row['node']).ljust(width)}  {row['current']} -> {row['target']}" for row in rows
     ]
     lines += [f"  {addon.name}: {addon.advice}" for addon in cluster.addons if addon.advice]
-    lines += [f"  {text}" for text in consequences(facts)]
+    lines += [f"  {text}" for text in consequences(facts, cluster)]
     return "\n".join(lines)

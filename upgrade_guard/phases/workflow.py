@@ -21,7 +21,7 @@ from upgrade_guard.phases.inspect import cluster as inspected_cluster
 from upgrade_guard.phases.inspect import inspect
 from upgrade_guard.phases.looking import until
 from upgrade_guard.phases.nodes import nodes
-from upgrade_guard.phases.plan import plan
+from upgrade_guard.phases.plan import keeping, plan
 from upgrade_guard.phases.proof import proof
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, problems_of, snapshot
@@ -65,7 +65,7 @@ class UpgradeWorkflow:
             case State.VERIFIED:
                 return (copies(site, cluster),)
             case State.COPIED:
-                return (plan(site, cluster, target, self.approve),)
+                return (keeping(site, cluster), plan(site, cluster, target, self.approve))
             case State.PLANNED:
                 return (control_plane(site, cluster, target),)
             case State.CONTROL_PLANE_UPGRADED:

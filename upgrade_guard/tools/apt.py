@@ -92,6 +92,20 @@ class Apt:
             return
         run_checked(self._host, argv, timeout=timeout, changes=True)
 
+    def download(self, versions: Mapping[str, str], directory: str) -> None:
+        """The package files of exactly those versions into a directory that is there, from the sources of now."""
+        wanted = tuple(f"{check_name(name, 'package name')}={version}" for name, version in sorted(versions.items()))
+        argv = ("env", f"--chdir={directory}", "apt-get", "download", *wanted)
+        self._patiently(argv, DOWNLOAD_TIMEOUT)
+
+    def install_files(self, paths: tuple[str, ...]) -> None:
+        """Install package files of the node, down too; what they need is installed already, so that nothing is fetched.
+
+        Configuration files that were edited stay. (`--no-download` cannot be given: with it apt does not find them.)
+        """
+        argv = (*_QUIET, *_INSTALL, *_KEEP_CONFIGURATION, *_PATIENT, *paths)
+        self._patiently(argv, DOWNLOAD_TIMEOUT)
+
     def hold(self, names: tuple[str, ...]) -> None:
         """Leave them alone from now on."""
         self._mark("hold", names)

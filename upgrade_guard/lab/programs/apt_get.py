@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from upgrade_guard.lab import packages, releases
 from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, complain, say, take_apart
 from upgrade_guard.lab.records import NodeRecord
 from upgrade_guard.lab.simulation import Simulation, opened
 
+DOWNLOADED = "a file"  # where a package comes from that was named by its path
 ERROR = 100  # apt-get's exit status for every error
 
 
@@ -29,6 +32,8 @@ def main(place: Place, words: list[str]) -> int:
             return _update(lab, lab.records[place.node])
         if verb == "install" and rest:
             return _install(lab.records[place.node], rest, given.switches)
+        if verb == "download" and rest:
+            return _download(lab.records[place.node], rest)
     raise UnknownWords(" ".join(given.plain))
 
 
@@ -43,6 +48,17 @@ def _update(lab: Simulation, record: NodeRecord) -> int:
         complain("E: Some index files failed to download. They have been ignored, or old ones used instead.")
         return ERROR
     say("Reading package lists...")
+    return 0
+
+
+def _download(record: NodeRecord, wanted: list[str]) -> int:
+    """Into the current directory, as apt-get does it."""
+    for word in wanted:
+        name, (version, repository) = _chosen(record, word)
+        if not (Path(repository) / packages.INDEX).exists():
+            raise Failure(f"E: Can't find a source to download version '{version}' of '{name}:amd64'", ERROR)
+        say(f"Get:1 file:{repository} ./ {name} {version} [20.5 MB]")
+        Path(f"{name}_{version}_amd64.deb").write_text(f"{name} {version}\n")
     return 0
 
 
@@ -75,6 +91,9 @@ def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) ->
         raise Failure("E: Held packages were changed and -y was used without --allow-change-held-packages.", ERROR)
     if down and "--allow-downgrades" not in switches:
         raise Failure("E: Packages were downgraded and -y was used without --allow-downgrades.", ERROR)
+    for name, (version, repository) in changed.items():
+        if repository != DOWNLOADED and not (Path(repository) / packages.INDEX).exists():
+            raise Failure(f"E: Failed to fetch file:{repository}/./{name}_{version}_amd64.deb  File not found", ERROR)
     for number, (name, (version, repository)) in enumerate(changed.items(), 1):
         say(f"Get:{number} file:{repository} ./ {name} {version} [20.5 MB]")
     if switches & {"--download-only", "-d"}:
@@ -90,6 +109,12 @@ def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) ->
 
 
 def _chosen(record: NodeRecord, word: str) -> tuple[str, list[str]]:
+    if word.startswith("/"):
+        try:
+            name, version = Path(word).read_text().split()
+        except (OSError, ValueError) as problem:
+            raise Failure(f"E: Unsupported file {word} given on commandline", ERROR) from problem
+        return name, [version, DOWNLOADED]
     name, equals, version = word.partition("=")
     rows = record.package_lists.get(name, [])
     if not rows and name not in record.packages:
