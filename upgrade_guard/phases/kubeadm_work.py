@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from upgrade_guard.errors import CommandFailed, StepFailed
+from upgrade_guard.errors import CommandFailed, GuardError, StepFailed
 from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
@@ -86,7 +86,11 @@ def again(site: Site, node: Node, work: Callable[[], None]) -> Callable[[], None
             seen = until(site.clock, site.config.upgrade.ready_timeout, lambda: _answers(site, node, crashes))
             if not isinstance(seen, Done):
                 raise
-            work()
+            try:
+                work()
+            except GuardError as second:
+                second.reasons = (*second.reasons, f"it was tried twice; the first time: {problem.message}")
+                raise
 
     return attempt
 
