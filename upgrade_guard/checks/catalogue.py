@@ -57,6 +57,7 @@ CHECKS: tuple[Check, ...] = (
     _check("pods-can-leave", _BLOCKING, nodes.pods_can_leave),
     _check("manifests-clean", _BLOCKING, control_plane_files.manifests_clean),
     _check("manifests-match-config", _WARNING, control_plane_files.manifests_match_config),
+    _check("flags-supported", _BLOCKING, control_plane_files.flags_supported),
     _check("data-dir-agrees", _BLOCKING, control_plane_files.data_dir_agrees),
     _check("tmp-same-filesystem", _BLOCKING, control_plane_files.tmp_same_filesystem),
     _check("kubelet-flags-supported", _BLOCKING, kubelet.kubelet_flags_supported),

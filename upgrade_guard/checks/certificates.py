@@ -20,7 +20,15 @@ def certificates_valid(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
     for node, look in gathered.control_planes:
         if look.certificates is None:
             continue
-        renew = f"renew on {node} and restart the static pods: kubeadm certs renew all"
+        others = {one.name for one in look.certificates if one.is_authority or one.externally_managed}
+
+        def cure(names: list[str], node: str = node, others: set[str] = others) -> str:
+            """`kubeadm certs renew all` renews neither an authority nor what somebody else signs."""
+            own = [one for one in names if one.partition(" ")[0] in others]
+            if own:
+                return f"kubeadm does not renew {listed(own)}; look on {node} who does: kubeadm certs check-expiration"
+            return f"renew on {node} and restart the static pods: kubeadm certs renew all"
+
         before = len(findings)
         missing = [one.name for one in look.certificates if one.missing and one.name not in MAY_BE_MISSING]
         expired, soon = [], []
@@ -33,10 +41,10 @@ def certificates_valid(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
             elif left < DAYS_NOTED * 86400:
                 soon.append(f"{one.name} ({left / 86400:.0f} days)")
         if expired:
-            findings.append(blocking(name, f"{node}: expired: {listed(expired)}", renew, node))
+            findings.append(blocking(name, f"{node}: expired: {listed(expired)}", cure(expired), node))
         if soon:
             message = f"{node}: about to expire: {listed(soon)}; a rollback puts these same ones back"
-            findings.append(warning(name, message, renew, node))
+            findings.append(warning(name, message, cure(soon), node))
         if missing:
             hint = f"if that is not meant so, look on {node}: kubeadm certs check-expiration"
             findings.append(warning(name, f"{node}: missing: {listed(missing)}", hint, node))

@@ -42,7 +42,7 @@ def look_at_node(
         package_source_text=source,
         kubelet_flags=_kubelet_flags(tools),
         cgroup_type=_cgroup_type(files, name, questions) if needs_cgroups else "",
-        kubelet_config=(read_if_there(files, f"{settings.kubelet_dir}/config.yaml") or "") if needs_cgroups else "",
+        kubelet_config=read_if_there(files, f"{settings.kubelet_dir}/config.yaml") or "",
         clock_offset=questions.ask("clocks-agree", name, lambda: _clock_offset(tools, clock), None),
         control_plane=look_at_control_plane(tools, questions) if node.is_control_plane else None,
     )
@@ -142,8 +142,13 @@ def _available(tools: NodeTools, installed: Mapping[str, str], questions: Questi
 
 
 def _kubelet_flags(tools: NodeTools) -> dict[str, str]:
-    """The environment files of kubelet's unit: kubeadm's own, and those among the node's host files."""
-    own = (path for path in tools.settings.host_files if path.endswith(KUBELET_ENVIRONMENT_FILES))
+    """What gives kubelet its flags: kubeadm's own file, and the environment files and drop-ins of its unit among the
+    node's host files.
+    """
+    own = [path for path in tools.settings.host_files if path.endswith(KUBELET_ENVIRONMENT_FILES)]
+    for path in tools.settings.host_files:
+        if path.endswith("/kubelet.service.d") and tools.files.is_dir(path):
+            own += [f"{path}/{name}" for name in tools.files.list_dir(path) if name.endswith(".conf")]
     texts = {
         path: read_if_there(tools.files, path) for path in (f"{tools.settings.kubelet_dir}/kubeadm-flags.env", *own)
     }

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import Any
 
 from upgrade_guard.checks.findings import blocking, ok, warning
 from upgrade_guard.checks.gathered import Gathered
+from upgrade_guard.checks.removed_settings import FLAG, KUBELET, removed_from
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.version import Version
+from upgrade_guard.tools.plain_yaml import plain_yaml
 
-# Flag -> (first minor without it, does kubeadm itself take it out of kubeadm-flags.env during the upgrade).
-REMOVED_FLAGS = {
-    "network-plugin": (24, False),  # website#34755, #36896
-    "cni-bin-dir": (24, False),
-    "cni-conf-dir": (24, False),
-    "cni-cache-dir": (24, False),
-    "network-plugin-mtu": (24, False),
-    "docker-endpoint": (24, False),
-    "image-pull-progress-deadline": (24, False),
-    "container-runtime": (27, True),
-    "pod-infra-container-image": (35, True),  # kubeadm#3281
-}
+KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 
 CRI_OF_SOCKET = {
     "dockershim.sock": "docker",
@@ -32,35 +24,55 @@ CRI_OF_SOCKET = {
 
 
 def kubelet_flags_supported(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
-    """No flag that the target's kubelet does not know any more: it would not start (website#34755, kubeadm#3281)."""
+    """No flag or feature gate that the target's kubelet is known not to know: it would not start (kubeadm#3281)."""
     name = "kubelet-flags-supported"
     findings = []
     for node in gathered.nodes:
         bad = []
         for path, text in node.kubelet_flags.items():
             ours = PurePosixPath(path).name == "kubeadm-flags.env"
-            for flag in flags_in(text):
-                gone_in, kubeadm_removes = REMOVED_FLAGS.get(flag, (target.minor + 1, False))
-                if target.minor >= gone_in and not (ours and kubeadm_removes):
-                    bad.append((path, flag, gone_in))
-        for path, flag, gone_in in bad:
+            found = removed_from(KUBELET, flags_in(text), target.minor)
+            bad += [(path, one) for one in found if not (ours and one.by_kubeadm)]
+        config = f"{KUBELET_CONFIG} of {node.name}"
+        bad += [(config, one) for one in removed_from(KUBELET, {}, target.minor, gates_of(node.kubelet_config))]
+        for path, one in bad:
+            what = f"--{one.name}" if one.kind == FLAG else f"the {one.kind} {one.name}"
             findings.append(
                 blocking(
                     name,
-                    f"{node.name}: {path} sets --{flag}, which kubelet does not know since v{target.major}.{gone_in}",
-                    f"take it out on {node.name} and restart kubelet: grep -n -- --{flag} {path}",
+                    f"{node.name}: {path} sets {what}, which kubelet does not know since v{target.major}.{one.gone_in}",
+                    f"take it out on {node.name} and restart kubelet: grep -n -- {one.name} {path.partition(' ')[0]}",
                     node.name,
                 )
             )
         if node.kubelet_flags and not bad:
-            findings.append(ok(name, f"{node.name}: kubelet's flags are known to {target}", node.name))
+            message = f"{node.name}: no setting of kubelet is known to be removed in {target.series}"
+            findings.append(ok(name, message, node.name))
     return tuple(findings)
 
 
-def flags_in(text: str) -> tuple[str, ...]:
-    """The flags in an environment file, without comments and values: `network-plugin`."""
+def gates_of(config: str) -> dict[str, bool]:
+    """The feature gates of a kubelet configuration file; none when it cannot be read as YAML."""
+    gates = _configuration(config).get("featureGates")
+    return {str(name): bool(value) for name, value in gates.items()} if isinstance(gates, dict) else {}
+
+
+def _configuration(config: str) -> dict[str, Any]:
+    try:
+        document = plain_yaml(config)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def flags_in(text: str) -> dict[str, str]:
+    """The flags in an environment file or a unit, without comments: `network-plugin` to its value."""
     lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return tuple(match[1] for line in lines for match in re.finditer(r"(?:^|[\s\"'=])--([a-z][a-z0-9-]*)", line))
+    matches = (match for line in lines for match in re.finditer(_A_FLAG, line))
+    return {match[1]: match[2] or "" for match in matches}
+
+
+_A_FLAG = r"(?:^|[\s\"'=])--([a-z][a-z0-9-]*)(?:[= ]([^\s\"'-][^\s\"']*))?"
 
 
 def runtime_supported(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
@@ -72,6 +84,8 @@ def runtime_supported(gathered: Gathered, target: Version) -> tuple[Finding, ...
         version = _release(text)
         if kind == "docker" and target.minor >= 24:
             problem = "Docker through dockershim, which is gone since v1.24"
+        elif kind not in ("containerd", "docker", "") and row.role == "control-plane":
+            problem = f"{row.runtime}; upgrade-guard takes etcd's programs out of its image through containerd"
         elif kind == "containerd" and version is not None and target.minor >= 36 and version < (2, 0):
             problem = f"containerd {text}; v1.36 needs 2.0 or newer"
         elif kind == "containerd" and version is not None and target.minor >= 26 and version < (1, 6):
@@ -128,7 +142,7 @@ def cgroups_supported(gathered: Gathered, target: Version) -> tuple[Finding, ...
     for node in gathered.nodes:
         if not node.cgroup_type:
             continue
-        allowed = re.search(r"^failCgroupV1:\s*false\s*$", node.kubelet_config, re.MULTILINE) is not None
+        allowed = _configuration(node.kubelet_config).get("failCgroupV1") is False
         if node.cgroup_type == "cgroup2fs":
             findings.append(ok(name, f"{node.name}: cgroup version 2", node.name))
         elif allowed:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from upgrade_guard.errors import GuardError
 from upgrade_guard.model.run import Event, Record
 
 
@@ -74,12 +73,12 @@ class Step:
     lane: str = ""
 
 
-def never(_: GuardError) -> bool:
+def never(_: Exception) -> bool:
     """No problem of one lane leaves the others alone."""
     return False
 
 
-def always(_: GuardError) -> bool:
+def always(_: Exception) -> bool:
     """Every lane is walked to its end."""
     return True
 
@@ -103,5 +102,5 @@ class Phase:
     at_once: int = 1
     amends: Callable[[str], tuple[Step, ...]] | None = None
     decides: bool = False
-    goes_on: Callable[[GuardError], bool] = never
+    goes_on: Callable[[Exception], bool] = never
     pauses: bool = False

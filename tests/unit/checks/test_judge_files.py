@@ -17,7 +17,7 @@ from unit.checks.healthy import (
     with_flag,
     with_machine,
 )
-from unit.checks.judging import B, Case, Good, W, assert_quiet, assert_said
+from unit.checks.judging import B, Case, Good, V, W, assert_quiet, assert_said
 
 from upgrade_guard.checks.catalogue import judge
 from upgrade_guard.checks.gathered import Gathered, Room, StaticPodFile, TargetLook
@@ -71,6 +71,26 @@ CASES = [
     Case("offsite-target-usable", W, "mounted", with_machine(targets=(unmounted, good_target))),
     Case("offsite-target-usable", B, "2 copies are required, 1", with_machine(targets_required=2)),
     Case("manifests-clean", B, "kube-apiserver.yaml.bak", with_file(copied), where="cp2"),
+    Case(
+        "flags-supported",
+        B,
+        "kube-controller-manager is given --pod-eviction-timeout, which it does not know since v1.27",
+        with_flag("kube-controller-manager", "pod-eviction-timeout", "5m"),
+        V("v1.28.0"),
+        where="cp2",
+    ),
+    Case(
+        "flags-supported",
+        B,
+        "the admission plugin PodSecurityPolicy",
+        with_flag("kube-apiserver", "enable-admission-plugins", "NodeRestriction,PodSecurityPolicy"),
+    ),
+    Case(
+        "flags-supported",
+        B,
+        "the feature gate KubeletCredentialProviders",
+        with_flag("kube-scheduler", "feature-gates", "A=true,KubeletCredentialProviders=true"),
+    ),
     Case("manifests-clean", W, "notes.txt", with_file(StaticPodFile("notes.txt", ""))),
     Case(
         "manifests-match-config",

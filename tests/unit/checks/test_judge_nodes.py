@@ -50,6 +50,10 @@ def row_of_w1(**changes: object) -> Gathered:
     return with_api(nodes=(node_row("w1", **changes),))
 
 
+def row_of_cp2(runtime: str) -> Gathered:
+    return with_api(nodes=(node_row("cp2", role="control-plane", runtime=runtime),))
+
+
 def flags_of_w1(path: str, text: str) -> Gathered:
     return with_node("w1", kubelet_flags={path: text})
 
@@ -93,8 +97,25 @@ CASES = [
     Case("runtime-supported", B, "2.0 or newer", row_of_w1(runtime="containerd://1.7.27"), V("v1.36.0")),
     Case("runtime-supported", B, "dockershim", row_of_w1(runtime="docker://20.10.1")),
     Case("cri-socket-agrees", B, "names /run/dockershim.sock", row_of_w1(cri_socket="/run/dockershim.sock")),
+    Case(
+        "kubelet-flags-supported",
+        B,
+        "10-extra.conf sets --keep-terminated-pod-volumes, which kubelet does not know since v1.31",
+        flags_of_w1(
+            "/etc/systemd/system/kubelet.service.d/10-extra.conf", 'Environment="X=--keep-terminated-pod-volumes"'
+        ),
+        V("v1.31.0"),
+    ),
+    Case(
+        "kubelet-flags-supported",
+        B,
+        "the feature gate KubeletCredentialProviders",
+        with_node("w1", kubelet_config="featureGates: {KubeletCredentialProviders: true} # once needed"),
+    ),
+    Case("runtime-supported", B, "through containerd", row_of_cp2("cri-o://1.27.1")),
     Case("cgroups-supported", B, "does not start", cgroups("tmpfs"), V("v1.35.0")),
     Case("cgroups-supported", W, "later", cgroups("tmpfs", "a: b\nfailCgroupV1: false\n"), V("v1.35.0")),
+    Case("cgroups-supported", W, "later", cgroups("tmpfs", "{failCgroupV1: false} # for now\n"), V("v1.35.0")),
 ]
 
 GOOD = [
@@ -111,6 +132,7 @@ GOOD = [
     Good("disruption-budgets-allow", with_api(budgets=(budget,), pods=(pod("web", phase="Succeeded"),))),
     Good("disruption-budgets-allow", with_api(budgets=(replace(budget, disruptions_allowed=1),))),
     Good("kubelet-flags-supported", flags_of_w1(FLAGS, 'X="--container-runtime=remote"')),
+    Good("kubelet-flags-supported", with_node("w1", kubelet_config="featureGates:\n  Other: true\n")),
     Good("kubelet-flags-supported", flags_of_w1(DEFAULTS, "# --network-plugin=cni\nX=--node-ip=1")),
     Good("kubelet-flags-supported", flags_of_w1(DEFAULTS, "X=--pod-infra-container-image=p"), V("v1.34.0")),
     Good("runtime-supported", row_of_w1(runtime="cri-o://1.27.0")),

@@ -87,6 +87,8 @@ def node(name: str, files: Mapping[str, str]) -> ScriptedHost:
     host.answers("apt-mark", "showhold", stdout=captured("apt/holds"))
     host.replies("apt-cache", "madison", ..., reply=lambda _: Result(0, captured("apt/madison")))
     host.answers("date", "+%s", stdout=f"{NOW.timestamp():.0f}\n")
+    for path in ("/etc/systemd/system/kubelet.service.d", "/usr/lib/systemd/system/kubelet.service.d"):
+        host.answers("test", "-d", path, exit_status=1)
     host.answers("df", ..., stdout=f"Avail\n{50 * GIB}\n")
     host.answers("stat", "--dereference", "--format=%d", ..., stdout="2049\n")
     host.answers("stat", "--file-system", "--format=%T", "--", "/sys/fs/cgroup", stdout="tmpfs\n")
