@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from proving.ground import COREDNS, ETCD, cache, made_of, run
+from proving.ground import COREDNS, CRI_TOOLS, ETCD, cache, made_of, run
 
 KUBERNETES = (
     "kubeadm",
@@ -129,6 +129,23 @@ def coredns() -> Path:
         )
         run("go", "mod", "tidy", cwd=Path(work), env=GO, timeout=1800)
         build(Path(work), made, ["."], "-s -w")
+    return made
+
+
+def cri_tools() -> Path:
+    """The directory with crictl."""
+    made = cache() / "bin" / f"cri-tools-{CRI_TOOLS}-{made_of(*GO, *GO.values())}"
+    if made.is_dir():
+        return made
+    with tempfile.TemporaryDirectory() as work:
+        (Path(work) / "go.mod").write_text(
+            f"module proving/cri-tools\n\ngo 1.24\n\nrequire sigs.k8s.io/cri-tools {CRI_TOOLS}\n"
+        )
+        (Path(work) / "tools.go").write_text(
+            '//go:build tools\n\npackage tools\n\nimport _ "sigs.k8s.io/cri-tools/cmd/crictl"\n'
+        )
+        run("go", "mod", "tidy", "-e", cwd=Path(work), env=GO, timeout=1800, check=False)
+        build(Path(work), made, ["sigs.k8s.io/cri-tools/cmd/crictl"], "-s -w")
     return made
 
 

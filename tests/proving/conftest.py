@@ -6,11 +6,11 @@ one asserts before it begins.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from proving import measured
+from proving import measured, ordinary
 from proving.cluster import Cluster
 from proving.ground import NotHereError, alone, cache, prepare
 from proving.operators import Operator
@@ -40,15 +40,17 @@ def mounted_etcd(proving_ground: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def three_planes(proving_ground: Path) -> Iterator[Cluster]:
-    """A cluster of three control planes behind a balancer."""
-    yield from booted(Cluster("ug-prove-c", proving_ground / "clusters" / "c", "10.93.3", members=3))
+    """A cluster of three control planes behind a balancer, with what ordinary clusters have."""
+    yield from booted(Cluster("ug-prove-c", proving_ground / "clusters" / "c", "10.93.3", members=3), ordinary.make)
 
 
-def booted(cluster: Cluster) -> Iterator[Cluster]:
+def booted(cluster: Cluster, made: Callable[[Cluster], None] | None = None) -> Iterator[Cluster]:
     with alone(cluster.name):
         cluster.down()
         try:
             cluster.up()
+            if made:
+                made(cluster)
             yield cluster
         finally:
             cluster.down()

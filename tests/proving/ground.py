@@ -24,6 +24,7 @@ ETCD = {"3.5": "v3.5.33", "3.6": "v3.6.8"}
 """The etcd module that goes into an image which kubeadm calls 3.5.x or 3.6.x."""
 
 COREDNS = "v1.14.3"
+CRI_TOOLS = "v1.34.0"
 
 DEBIAN_PACKAGES = (
     "podman",

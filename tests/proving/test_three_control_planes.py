@@ -1,5 +1,6 @@
 """Three control planes behind a balancer, driven from outside over ssh; beside it the same typed by hand.
 
+One has crictl, one and the worker have a crictl that points nowhere, one has none, and a component had restarted.
 Each of the three leads etcd in one of the scenarios: the snapshot comes from the leader, and an upgrade restarts it.
 """
 
@@ -39,6 +40,7 @@ def test_by_hand_a_broken_api_server_on_the_second(three_planes: Cluster) -> Non
     came_back(cluster, before)
     name, back = f"{measured.BY_HAND}{BROKEN_SECOND}", stages["rollback"]
     measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=back))
+    second.import_image(images.of(NEW) / "kube-apiserver.tar")
 
 
 @pytest.mark.main_path
@@ -127,6 +129,7 @@ def test_a_machine_dies_in_the_middle_and_comes_back(three_planes: Cluster, oper
     measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=stop))
 
 
+@pytest.mark.main_path
 def test_an_upgrade_of_three_completes(three_planes: Cluster, operators: list[Operator]) -> None:
     """On a cluster that was rolled back before; the first one leads etcd."""
     cluster = three_planes

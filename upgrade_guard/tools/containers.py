@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from upgrade_guard.errors import CommandFailed, StepFailed
@@ -61,12 +63,19 @@ class Containers:
         if not ids:
             return
         crictl = self._crictl()
-        if crictl:
-            timeout = CHANGE_TIMEOUT + grace_seconds * len(ids)
-            argv = (*crictl, "stop", "--timeout", str(grace_seconds), *ids)
-            run_checked(self._host, argv, timeout=timeout, changes=True)
-        else:
+        if not crictl:
             self._kill_tasks(ids, grace_seconds)
+            return
+
+        def stop(one: str) -> None:
+            argv = (*crictl, "stop", "--timeout", str(grace_seconds), one)
+            run_checked(self._host, argv, timeout=CHANGE_TIMEOUT + grace_seconds, changes=True)
+
+        # One process for each: crictl gives its containers their grace one after the other (10 s for four, measured).
+        with ThreadPoolExecutor(len(ids)) as hands:
+            stops = [hands.submit(contextvars.copy_context().run, stop, one) for one in ids]
+        for ended in stops:
+            ended.result()
 
     def logs(self, container: str) -> str:
         """The last 200 lines of both its streams; "" when there are none."""
