@@ -128,14 +128,16 @@ def answer(site: Site, cluster: Cluster, facts: Facts, failures: Iterable[tuple[
     problems = tuple(failures)
     hopeless = next((problem.message for _, problem in problems if isinstance(problem, NothingWillCome)), "")
     rungs = [rung_of(step) for step, _ in problems]
+    why = hopeless or rungs[0].why
     if not hopeless and not any(rung.serving == BACK for rung in rungs) and not _wanted_back(site, rungs):
         seen = until(site.clock, min(SIGHT, site.config.upgrade.ready_timeout), lambda: all_serve(site, cluster))
         if isinstance(seen, Done):
             return Answer(everything_back=False, why="every control plane serves")
+        why = seen.why
     beyond = beyond_budget(site, cluster, facts)
     if beyond:
         return Answer(everything_back=False, why=beyond)
-    return Answer(everything_back=True, why=hopeless or rungs[0].why)
+    return Answer(everything_back=True, why=why)
 
 
 def _wanted_back(site: Site, rungs: list[Rung]) -> bool:
