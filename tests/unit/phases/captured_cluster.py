@@ -37,6 +37,19 @@ class StandingClock:
         raise AssertionError(f"nothing here waits, but {seconds} s were asked for")
 
 
+class PassingClock(StandingClock):
+    """Waits take no time here, and pass on it."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def pause(self, seconds: float) -> None:
+        self.passed += seconds
+
+
 def captured(name: str) -> str:
     return str(json.loads((FIXTURES / f"{name}.json").read_text())["stdout"])
 

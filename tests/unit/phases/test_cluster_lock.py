@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unit.phases.captured_cluster import StandingClock
+from unit.phases.captured_cluster import PassingClock
 from unit.phases.test_site import CP1, CP2, W1, Reached, config, site
 
 from upgrade_guard.errors import HostUnreachable, LockHeld, UnexpectedOutput
@@ -28,26 +28,13 @@ ANNE = LockOwner("20260301-aaaaaa", "anne", "bastion-1", 11, "2026-03-01T02:00:0
 BEN = LockOwner("20260302-bbbbbb", "ben", "bastion-2", 22, "2026-03-02T02:00:00+00:00", "upgrade to v1.28.1")
 
 
-class SteppingClock(StandingClock):
-    """It goes as far as it is asked to wait."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-
-    def monotonic(self) -> float:
-        return self.passed
-
-    def pause(self, seconds: float) -> None:
-        self.passed += seconds
-
-
 class Place:
     """Two control planes, and the locks of operators who come in through one of them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.away: set[str] = set()
-        self.clock = SteppingClock()
+        self.clock = PassingClock()
 
     def file(self, node: str) -> Path:
         return self.directory / node / NAME

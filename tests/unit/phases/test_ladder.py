@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from unit.phases.captured_cluster import NOW, StandingClock
+from unit.phases.captured_cluster import NOW, PassingClock
 from unit.phases.test_site import CP1, CP2, W1
 
 from upgrade_guard.config import Config
@@ -32,19 +32,6 @@ CLUSTER = Cluster("prod", "v1.27.16", (CP1, CP2, W1), "1", "3.5.24", 1)
 TARGET = Version(1, 28, 0)
 FACTS = Facts("r1", {"snapshot/publish": {"bundle": "b", "revision": 100}})
 FAILED = StepFailed("it failed")
-
-
-class PassingClock(StandingClock):
-    """Waits take no time, and end."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-
-    def monotonic(self) -> float:
-        return self.passed
-
-    def pause(self, seconds: float) -> None:
-        self.passed += seconds
 
 
 @dataclass
