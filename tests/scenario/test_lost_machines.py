@@ -108,7 +108,7 @@ def test_without_a_majority_nothing_is_touched(machines: Machines) -> None:
 
 def test_a_machine_that_is_lost_during_the_restore_is_left_for_later(machines: Machines) -> None:
     stage = machines.stage
-    stage.fail_after("cp2", "kubeadm", "upgrade node")
+    stage.switch_on("apply-fails-after-etcd")
     before = stage.truth()
     with stage.held(stage.lab.layout.programs("cp3") / "crictl", "stop") as wait_for:
         going = machines.start("run", TARGET, "--yes")

@@ -44,7 +44,7 @@ def quiesce(
             "rollback-stop",
             "Stop the control planes",
             (*(stop(site, node) for node in planes), *meanwhile),
-            at_once=len(planes) + len(meanwhile),
+            at_once=len(planes) + len({step.lane for step in meanwhile}),
         ),
         Phase("rollback-at-rest", "At rest", (at_rest(site, cluster, rest),)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from types import MappingProxyType
 
@@ -272,21 +273,20 @@ def data_and_files(
             at_once=width,
         ),
         *etcd_restore.prepare(site, going, run_id, members=cluster),
-        *quiesce(site, going, run_id, rest, meanwhile=tuple(packages_back(site, node) for node in planes)),
+        *quiesce(site, going, run_id, rest, meanwhile=tuple(step for node in planes for step in host_back(site, node))),
         etcd_restore.swap_all(site, going, run_id),
-        Phase(
-            "rollback-files",
-            "Files back",
-            tuple(files_back(site, node, manifests=False) for node in planes),
-            at_once=width,
-        ),
     )
 
 
-def packages_back(site: Site, node: Node) -> Step:
-    """The old packages, while the containers end: they need only a kubelet that is stopped."""
-    name, lane = f"rollback/{node.name}/packages", f"packages of {node.name}"
-    return packages.put_back(site, node, name, lane=lane, fetched=packages_fetched(node))
+def host_back(site: Site, node: Node) -> tuple[Step, ...]:
+    """The old files (without manifests) and packages, while the containers end: they need only a stopped kubelet.
+
+    The packages last: a bundle that was taken again has the package source of the new minor.
+    """
+    lane = f"files and packages of {node.name}"
+    files = replace(files_back(site, node, manifests=False), lane=lane)
+    name = f"rollback/{node.name}/packages"
+    return (files, packages.put_back(site, node, name, lane=lane, fetched=packages_fetched(node)))
 
 
 def packages_fetched(node: Node) -> str:

@@ -144,7 +144,7 @@ def test_who_does_not_answer_comes_later_in_the_same_way(tmp_path: Path) -> None
         ("rollback/cp3/restore", "rollback/cp3/stop"),
         ("rollback/cp3/packages", "rollback/cp3/at-rest"),
         ("rollback/cp3/at-rest", "rollback/cp3/swap"),
-        ("rollback/cp3/swap", "rollback/cp3/files"),
+        ("rollback/cp3/files", "rollback/cp3/packages"),
         ("rollback/cp3/packages", "rollback/cp3/manifests"),
         ("rollback/cp3/start-kubelet", "rollback/cp3/etcd-agrees"),
         ("rollback/cp3/etcd-agrees", "rollback/cp3/api-ready"),
