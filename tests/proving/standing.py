@@ -11,7 +11,7 @@ from proving.ground import NEW, OLD, until
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 PACKAGES = ("kubeadm", "kubelet", "kubectl")
 SOURCE = "/etc/apt/sources.list.d/kubernetes.list"
-NOT_THERE = ("etcdctl", "etcdutl", "crictl")
+NOT_THERE = ("etcdctl", "etcdutl")
 """What the product has to do without: kubeadm brings none of them."""
 
 
@@ -61,7 +61,7 @@ def begin(cluster: Cluster) -> Standing:
     assert all(version.startswith("3.5.") for version in found.etcd.values()), found
     cluster.kubectl("delete", "configmap", "after", "--ignore-not-found")
     for node in cluster.nodes:
-        assert node.run("which", *NOT_THERE, check=False) == ""
+        assert node.run("which", *(NOT_THERE if cluster.balanced else (*NOT_THERE, "crictl")), check=False) == ""
     return found
 
 
