@@ -62,7 +62,7 @@ def test_spoiled_evidence_then_a_rollback_that_dies_again_and_again(stage: Stage
     stage.await_outcome("rollback/cp1/restore", "started", going)
     going.process.kill()
     going.wait()
-    watched.hold("packages", "cp1 apt-get install *kubeadm=1.27.16*")
+    watched.hold("packages", "cp1 *dpkg *--install *kubeadm_1.27.16*")
     die_at(watched, stage.start("resume", "--yes"), "packages")
     watched.finish("packages")
     watched.hold("start", "cp1 systemctl restart kubelet")

@@ -15,6 +15,7 @@ PROGRAMS = (
     "apt-get",
     "apt-mark",
     "crictl",
+    "dpkg",
     "ctr",
     "dpkg-query",
     "kubeadm",

@@ -70,7 +70,8 @@ def hold_kubelet(site: Site, node: Node, run_id: str) -> Step:
 
     def act(_: Facts) -> None:
         refuse_unfinished(tools)
-        tools.systemctl.stop(unit)
+        if tools.systemctl.state(unit) not in _AT_REST:
+            tools.systemctl.stop(unit)
         there = tools.files.existing(*manifests)
         if there:
             tools.files.make_dir(aside)

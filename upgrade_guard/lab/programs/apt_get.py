@@ -9,7 +9,6 @@ from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, compl
 from upgrade_guard.lab.records import NodeRecord
 from upgrade_guard.lab.simulation import Simulation, opened
 
-DOWNLOADED = "a file"  # where a package comes from that was named by its path
 ERROR = 100  # apt-get's exit status for every error
 
 
@@ -92,7 +91,7 @@ def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) ->
     if down and "--allow-downgrades" not in switches:
         raise Failure("E: Packages were downgraded and -y was used without --allow-downgrades.", ERROR)
     for name, (version, repository) in changed.items():
-        if repository != DOWNLOADED and not (Path(repository) / packages.INDEX).exists():
+        if not (Path(repository) / packages.INDEX).exists():
             raise Failure(f"E: Failed to fetch file:{repository}/./{name}_{version}_amd64.deb  File not found", ERROR)
     for number, (name, (version, repository)) in enumerate(changed.items(), 1):
         say(f"Get:{number} file:{repository} ./ {name} {version} [20.5 MB]")
@@ -109,12 +108,6 @@ def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) ->
 
 
 def _chosen(record: NodeRecord, word: str) -> tuple[str, list[str]]:
-    if word.startswith("/"):
-        try:
-            name, version = Path(word).read_text().split()
-        except (OSError, ValueError) as problem:
-            raise Failure(f"E: Unsupported file {word} given on commandline", ERROR) from problem
-        return name, [version, DOWNLOADED]
     name, equals, version = word.partition("=")
     rows = record.package_lists.get(name, [])
     if not rows and name not in record.packages:
