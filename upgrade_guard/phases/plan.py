@@ -65,6 +65,10 @@ def consequences(facts: Facts, cluster: Cluster) -> list[str]:
         for node in cluster.nodes
         if facts.has(packages.kept_name(node)) and facts.of(packages.kept_name(node))["why"]
     ]
+    for node in cluster.control_planes:
+        saved = facts.of(f"snapshot/files/{node.name}") if facts.has(f"snapshot/files/{node.name}") else {}
+        if saved.get("left_out"):
+            told.append(f"not in the bundle of {node.name}, because it is large: {', '.join(saved['left_out'])}")
     without = facts.of(CANARY)["why"] if facts.has(CANARY) else {}
     return told + [f"no new pod or service works on {node} now: {why}" for node, why in without.items()]
 

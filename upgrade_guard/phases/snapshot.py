@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,9 +14,10 @@ from typing import Any
 
 from upgrade_guard import __version__
 from upgrade_guard.errors import EvidenceLost, GuardError, Refused, StepFailed
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
+from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.run import Event, SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import NodeTools, Site
@@ -186,6 +188,7 @@ def save_files(site: Site, node: Node) -> Step:
                 "sha256": written["sha256"],
                 "files": len(written["listing"]["present"]),
                 "kubeadm_backups": written["kubeadm_backups"],
+                "left_out": large_and_left_out(written["listing"]["left_out"], site.settings(node.name), node),
             }
         )
 
@@ -193,6 +196,7 @@ def save_files(site: Site, node: Node) -> Step:
         tools = site.on(node)
         listing_path(facts.run_id).unlink(missing_ok=True)
         listing = node_files.capture(tools.files, node, tools.settings, archive(facts.run_id))
+        refuse_lacking(listing)
         written = {
             "sha256": sha256_of(archive(facts.run_id)),
             "listing": to_json(listing),
@@ -201,6 +205,35 @@ def save_files(site: Site, node: Node) -> Step:
         note_down(listing_path(facts.run_id), written, of=archive(facts.run_id))
 
     return Step(f"snapshot/files/{node.name}", f"save the control-plane files of {node.name}", probe, act)
+
+
+NEEDED = ("admin.conf", "pki/ca.crt", "pki/etcd/ca.crt", "config.yaml")
+"""What a way back needs of a control plane beside the four manifests, wherever links lead to."""
+
+
+def refuse_lacking(listing: NodeFiles) -> None:
+    """Raises StepFailed for an archive without what a way back needs: a link whose directory is too large to be kept,
+    for one, is in the archive alone.
+    """
+    paths = {file.path for file in listing.present if file.kind == "file"}
+    lacks = [
+        f"{component}.yaml" for component in COMPONENTS if f"{listing.manifests_dir}/{component}.yaml" not in paths
+    ]
+    lacks += [name for name in NEEDED if not any(path.endswith(f"/{name}") for path in paths)]
+    if lacks:
+        left_out = f"; left out as too large: {', '.join(listing.left_out)}" if listing.left_out else ""
+        raise StepFailed(
+            f"the files of {listing.node} cannot take it back: {', '.join(lacks)} is not among them{left_out}",
+            hint=f"see where they are on {listing.node}: ls -l /etc/kubernetes /etc/kubernetes/manifests; "
+            "then: upgrade-guard resume",
+        )
+
+
+def large_and_left_out(paths: list[str], settings: NodeSettings, node: Node) -> list[str]:
+    """Of what is not in the archive that which an operator does not expect: too much to be configuration."""
+    data_dir = node.etcd.data_dir if node.etcd else ""
+    usual = (posixpath.join(settings.kubernetes_dir, "tmp"), settings.work_dir, data_dir)
+    return [path for path in paths if path not in usual]
 
 
 def note_down(path: Path, notes: Mapping[str, Any], of: Path | None = None) -> None:
