@@ -8,23 +8,29 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from upgrade_guard.errors import GuardError
+from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.components import components
 from upgrade_guard.phases.site import Site
-from upgrade_guard.vault.disk import private_directories, sync_directory, sync_file, write_synced
+from upgrade_guard.vault.disk import private_directories, sync_directory, write_synced
 
-SNAPSHOT_TIMEOUT = 30.0
+SNAPSHOT_TIMEOUT = 20.0
 """Seconds for a last snapshot: the cluster is already failing, and every second of it is downtime."""
+
+ROOM = 2
+"""How many times the size of etcd's database has to be free for it: the restore needs its room on that disk too."""
 
 
 def keep(site: Site, cluster: Cluster, *, etcd_answers: bool = True) -> Phase:
-    """Container logs of every control plane, and a last snapshot if etcd still answers (False: it was just asked)."""
+    """Container logs of every control plane, and a last snapshot of one member, which stays on its node, if etcd still
+    answers (False: it was just asked): every member has the same, and to fetch a large one would take minutes.
+    """
+    first = cluster.control_planes[0]
     return Phase(
         "rollback-evidence",
         "Keep what failed",
-        tuple(keep_of(site, node, etcd_answers=etcd_answers) for node in cluster.control_planes),
+        tuple(keep_of(site, node, snapshot=etcd_answers and node is first) for node in cluster.control_planes),
         at_once=len(cluster.control_planes),
     )
 
@@ -34,25 +40,36 @@ def directory(site: Site, run_id: str) -> Path:
     return Path(site.config.state_dir) / "failed" / run_id
 
 
-def keep_of(site: Site, node: Node, *, etcd_answers: bool) -> Step:
+def keep_of(site: Site, node: Node, *, snapshot: bool) -> Step:
     """The same for one control plane."""
     missing: list[str] = []
+    taken: list[str] = []
     tried: list[bool] = []
 
     def probe(facts: Facts) -> Seen:
         if not tried:
             return NotDone(f"nothing of {node.name} is kept yet")
         kept = sorted(path.name for path in directory(site, facts.run_id).glob(f"{node.name}-*"))
-        return Done({"directory": str(directory(site, facts.run_id)), "kept": kept, "missing": list(missing)})
+        return Done(
+            {
+                "directory": str(directory(site, facts.run_id)),
+                "kept": kept,
+                "missing": list(missing),
+                "snapshot": "".join(taken[-1:]),
+            }
+        )
 
     def act(facts: Facts) -> None:
         place = directory(site, facts.run_id)
         private_directories(place)
-        for attempt in (_logs, _snapshot) if etcd_answers else (_logs,):
-            try:
-                attempt(site, node, place, facts.run_id)
-            except GuardError as problem:
-                missing.append(problem.message)
+        try:
+            _logs(site, node, place)
+        except GuardError as problem:
+            missing.append(problem.message)
+        try:
+            taken.extend([_snapshot(site, node, facts.run_id)] if snapshot else [])
+        except GuardError as problem:
+            missing.append(problem.message)
         with suppress(OSError):
             sync_directory(place)
         tried.append(True)
@@ -60,22 +77,22 @@ def keep_of(site: Site, node: Node, *, etcd_answers: bool) -> Step:
     return Step(f"rollback/{node.name}/evidence", f"keep the logs of {node.name}", probe, act, lane=node.name)
 
 
-def _logs(site: Site, node: Node, place: Path, _run_id: str) -> None:
+def _logs(site: Site, node: Node, place: Path) -> None:
     tools = site.on(node)
     for one in components(tools, node):
         path = place / f"{node.name}-{one.name}-{one.id[:12]}.log"
         write_synced(path, tools.containers.logs(one.id).encode(errors="replace"))
 
 
-def _snapshot(site: Site, node: Node, place: Path, run_id: str) -> None:
+def _snapshot(site: Site, node: Node, run_id: str) -> str:
+    """Where it is on the node. Raises StepFailed where it would take the room that the restore needs."""
     tools = site.on(node)
     etcdctl = site.etcdctl(node)
-    etcdctl.endpoint_status(cluster=False)  # asked first: a save from an etcd that is away waits for all its time
+    [status] = etcdctl.endpoint_status(cluster=False)  # first: a save from an etcd that is away waits for all its time
     there = f"{tools.settings.work_dir}/snapshots"
-    remote = f"{there}/{run_id}-failed.db"
     tools.files.make_dir(there)
+    if tools.files.free_bytes(there) < ROOM * status.db_size:
+        raise StepFailed(f"no last snapshot of {node.name}: there is no room for it in {there}")
+    remote = f"{there}/{run_id}-failed.db"
     etcdctl.snapshot_save(remote, timeout=SNAPSHOT_TIMEOUT)
-    local = place / f"{node.name}-failed-state.db"
-    tools.files.fetch(remote, local)
-    sync_file(local)
-    tools.files.remove_own(remote)
+    return remote

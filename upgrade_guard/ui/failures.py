@@ -111,7 +111,9 @@ def _kept(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
             if aside := result.get("aside"):
                 found.append((f"etcd's data as it was before, on {node}", str(aside)))
             if (directory := result.get("directory")) and result.get("kept"):
-                found.append(("logs and last snapshots of that state", str(directory)))
+                found.append(("logs of that state", str(directory)))
+            if result.get("snapshot"):
+                found.append((f"a last snapshot of that state, on {node}", str(result["snapshot"])))
     return found
 
 

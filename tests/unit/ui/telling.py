@@ -112,6 +112,9 @@ def prepared() -> Teller:
     return teller
 
 
+KEPT = {"directory": "/state/failed/r1", "kept": ["cp1.log"], "snapshot": "/work/r1-failed.db"}
+
+
 def evidence() -> dict[str, Any]:
     snapshot = SnapshotRecord("bundle-1", "/vault/bundle-1", SHA256, "6b" * 32, 1 << 20, 99, "14841", AT)
     levels = {"digest": {"name": "digest", "ok": True, "seconds": 0.1, "figures": {"bytes": 7}, "message": ""}}
@@ -144,7 +147,7 @@ def taken_back() -> Story:
     teller.row("control-plane/cp1/apply", Outcome.FAILED, detail="kubeadm ended with 1; then: not at v1.28.0")
     teller.move(Event.ROLLBACK_BEGUN, State.ROLLING_BACK, "kubeadm ended with 1", "cp1: not at v1.28.0")
     teller.step("rollback/path", result={"path": "whole", "why": "the manifests of cp1 are new"})
-    teller.step("rollback/cp1/evidence", result={"directory": "/state/failed/r1", "kept": ["cp1.log"]})
+    teller.step("rollback/cp1/evidence", result=KEPT)
     teller.step("rollback/cp1/swap", result={"aside": "/var/lib/etcd.old"})
     teller.step("rollback/verify/canary")
     teller.move(Event.ROLLBACK_CONFIRMED, State.ROLLED_BACK)

@@ -64,7 +64,8 @@ def test_a_run_that_was_taken_back_says_why_and_what_was_done() -> None:
         "Then it was verified that ✓ a new pod and a service work on every node",
         "everything that was written through the API from 2025-03-01 02:00:00Z",
         "etcd's data as it was before, on cp1 /var/lib/etcd.old",
-        "logs and last snapshots of that state /state/failed/r1",
+        "logs of that state /state/failed/r1",
+        "a last snapshot of that state, on cp1 /work/r1-failed.db",
         "✗ control-plane/cp1/apply Change the control plane, 2025-03-01 02:00:13Z. The rollback began.",
         "kubeadm upgrade apply cp1 · 02:00:15Z · exit 1 · 1.0 s etcd is not well",
     ):
