@@ -63,7 +63,7 @@ types: $(READY) ## check types
 	$(BIN)/mypy
 
 test: $(READY) ## every test
-	$(PYTEST) --numprocesses 2
+	$(PYTEST) --numprocesses 2 --dist worksteal
 
 package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
@@ -71,7 +71,7 @@ package: $(READY) ## build the wheel and use it without development dependencies
 prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about two hours (root, Go, apt)
 	$(PYTEST) tests/proving --timeout 7200
 
-prove-main: $(READY) ## the same, but only upgrades that fail, of one and of three, and one of three that completes
+prove-main: $(READY) ## the same, but only two upgrades of three control planes: one that fails and one that completes
 	$(PYTEST) tests/proving --timeout 7200 -m main_path
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 
-import pytest
 from proving import by_hand, images, measured
 from proving.cluster import READY_TIMEOUT, Cluster
 from proving.ground import NEW, OLD, podman, until
@@ -57,7 +56,6 @@ def test_by_hand_an_upgrade_and_the_way_back(plain_etcd: Cluster) -> None:
     measured.keep(measured.row(name, "rolled back", {"rollback": back}, api, from_stop_to_api=back))
 
 
-@pytest.mark.main_path
 def test_a_broken_api_server_is_rolled_back(plain_etcd: Cluster, operators: list[Operator]) -> None:
     cluster, node = plain_etcd, plain_etcd.control_plane
     before = begin(cluster)
