@@ -204,11 +204,16 @@ class Cluster:
 
     def down(self) -> None:
         """Remove the containers, the network and what they wrote."""
+        until(self._removed, 300)
+        podman("network", "rm", "-f", self.name, check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _removed(self) -> bool:
+        """A container whose processes do not die in time, on a busy machine, is asked again."""
         found = podman("ps", "-aq", "--filter", f"label=proving={self.name}").stdout.split()
         if found:
             podman("rm", "-f", "-v", "-t", "0", *found)
-        podman("network", "rm", "-f", self.name, check=False)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        return True
 
     def settled(self) -> bool:
         """Every node Ready, every system pod and the workload Ready."""
