@@ -108,6 +108,7 @@ def test_a_reboot_in_the_middle_and_second_thoughts(plain_etcd: Cluster, operato
     measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=stop))
 
 
+@pytest.mark.main_path
 def test_an_upgrade_completes(plain_etcd: Cluster, operators: list[Operator]) -> None:
     """On a cluster that was rolled back before."""
     cluster, node = plain_etcd, plain_etcd.control_plane

@@ -13,6 +13,10 @@ from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.kubectl import Kubectl
 
 
+class NotThere(NotDone):
+    """Not done, because the cluster has no such node any more."""
+
+
 def renew_kubelet(
     site: Site, cluster: Cluster, node: Node, target: Version, prefix: str, lane: str
 ) -> tuple[Step, ...]:
@@ -49,7 +53,7 @@ def drain(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> Ste
         kubectl = site.any_api(cluster)
         row = {row.name: row for row in kubectl.nodes()}.get(node.name)
         if row is None:
-            return NotDone(f"the API knows no node {node.name}")
+            return NotThere(f"the API knows no node {node.name}")
         if not row.unschedulable:
             return NotDone(f"{node.name} still takes new pods")
         left = [f"{pod.namespace}/{pod.name}" for pod in kubectl.pods_on(node.name) if pod.is_drained]
@@ -116,7 +120,7 @@ def kubelet_at(site: Site, cluster: Cluster, node: Node, target: Version) -> See
     """Is the node Ready, with a kubelet of that version?"""
     row = {row.name: row for row in site.any_api(cluster).nodes()}.get(node.name)
     if row is None:
-        return NotDone(f"the API knows no node {node.name}")
+        return NotThere(f"the API knows no node {node.name}")
     if row.kubelet_version != str(target):
         return NotDone(f"the kubelet of {node.name} reports {row.kubelet_version}")
     if not row.ready:
@@ -130,7 +134,7 @@ def uncordon(site: Site, cluster: Cluster, node: Node, name: str, lane: str) -> 
     def probe(_: Facts) -> Seen:
         row = {row.name: row for row in site.any_api(cluster).nodes()}.get(node.name)
         if row is None:
-            return NotDone(f"the API knows no node {node.name}")
+            return NotThere(f"the API knows no node {node.name}")
         if row.unschedulable and not node.unschedulable:
             return NotDone(f"{node.name} takes no new pods")
         return Done({"cordoned_before": node.unschedulable})

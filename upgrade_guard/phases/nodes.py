@@ -50,11 +50,14 @@ def worker(site: Site, cluster: Cluster, node: Node, target: Version) -> tuple[S
         kubeadm_work.upgrade_worker(site, node, target, f"{prefix}/upgrade-node"),
         *node_work.renew_kubelet(site, cluster, node, target, prefix, lane=node.name),
     )
-    return tuple(unless_it_left(site, cluster, node, step) for step in steps)
+    return tuple(unless_it_left(site, cluster, node, step, first=steps[0].name) for step in steps)
 
 
-def unless_it_left(site: Site, cluster: Cluster, node: Node, step: Step) -> Step:
-    """The same step, done where the cluster has no such node any more: somebody has removed it in the meantime."""
+def unless_it_left(site: Site, cluster: Cluster, node: Node, step: Step, *, first: str) -> Step:
+    """The same step, done where the cluster has no such node any more: somebody has removed it in the meantime.
+
+    That is asked in the `first` step of a node, and where a step finds no node or no machine.
+    """
 
     def left() -> bool:
         try:
@@ -63,6 +66,8 @@ def unless_it_left(site: Site, cluster: Cluster, node: Node, step: Step) -> Step
             return False
 
     def probe(facts: Facts) -> Seen:
+        if facts.has(first) and facts.of(first).get("left"):
+            return Done({"left": True})
         try:
             seen = step.probe(facts)
         except HostUnreachable as problem:
@@ -70,7 +75,8 @@ def unless_it_left(site: Site, cluster: Cluster, node: Node, step: Step) -> Step
                 return Done({"left": True})
             problem.hint = problem.hint or _gone_for_good(node)
             raise
-        return Done({"left": True}) if isinstance(seen, NotDone) and left() else seen
+        asks = isinstance(seen, node_work.NotThere) or (step.name == first and isinstance(seen, NotDone))
+        return Done({"left": True}) if asks and left() else seen
 
     return replace(step, probe=probe)
 
