@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
 from proving import by_hand, images, measured
 from proving.cluster import READY_TIMEOUT, Cluster
 from proving.ground import NEW, OLD, podman, until
