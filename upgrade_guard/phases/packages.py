@@ -123,23 +123,24 @@ def keep(site: Site, node: Node) -> Step:
     def directory(facts: Facts) -> str:
         return f"{tools.settings.work_dir}/packages-{facts.run_id}"
 
+    def complete(facts: Facts) -> str:
+        """Ours, made last: a download that was cut short leaves a file under its whole name."""
+        return f"{directory(facts)}/complete"
+
     def probe(facts: Facts) -> Seen:
-        if not tried:
-            return NotDone(f"the packages of {node.name} are not kept yet")
-        if tried[-1]:
+        if tools.files.exists(complete(facts)):
+            names = tools.files.find_files(directory(facts))
+            return Done({"files": tools.files.sha256(*(name for name in names if name.endswith(".deb"))), "why": ""})
+        if tried:
             return Done({"files": {}, "why": tried[-1]})
-        names = tools.files.find_files(directory(facts))
-        return Done({"files": tools.files.sha256(*(name for name in names if name.endswith(".deb"))), "why": ""})
+        return NotDone(f"the packages of {node.name} are not kept yet")
 
     def act(facts: Facts) -> None:
-        tools.files.make_dir(directory(facts))
+        if not tools.files.exists(directory(facts)):
+            tools.files.make_dir(directory(facts))
         for name in tools.files.list_dir(tools.settings.work_dir):
             if name.startswith("packages-") and name != posixpath.basename(directory(facts)):
                 tools.files.remove_own(f"{tools.settings.work_dir}/{name}")  # an earlier run's: it has ended
-        there = tools.files.list_dir(directory(facts))
-        if all(any(name.startswith(f"{package}_{version}_") for name in there) for package, version in before.items()):
-            tried.append("")  # of an earlier attempt, when the source still had them
-            return
         try:
             tools.apt.download(before, directory(facts))
             tools.files.sync()
@@ -148,7 +149,7 @@ def keep(site: Site, node: Node) -> Step:
         except CommandFailed as problem:
             tried.append(problem.message)
             return
-        tried.append("")
+        tools.files.write(complete(facts), b"")
 
     return Step(kept_name(node), f"keep the present packages of {node.name}", probe, act, lane=node.name)
 

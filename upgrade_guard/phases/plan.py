@@ -11,9 +11,6 @@ from upgrade_guard.phases.approval import Approve
 from upgrade_guard.phases.canary import BEFORE as CANARY
 from upgrade_guard.phases.site import Site
 
-AT_ONCE = 8
-"""How many nodes are asked for their packages at the same time."""
-
 
 def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Phase:
     """From copied to planned. The gate stands before its first step, which changes the package source."""
@@ -36,8 +33,7 @@ def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Pha
 
 def keeping(site: Site, cluster: Cluster) -> Phase:
     """The packages of now, on every node: before the source of any of them names the next minor."""
-    steps = tuple(packages.keep(site, node) for node in cluster.nodes)
-    return Phase("keep", "Keep the present packages", steps, at_once=min(len(steps), AT_ONCE))
+    return Phase("keep", "Keep the present packages", tuple(packages.keep(site, node) for node in cluster.nodes))
 
 
 def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:
