@@ -168,7 +168,7 @@ def kept_files(tools: NodeTools, node: Node, facts: Facts, wanted: Mapping[str, 
     if len(chosen) != len(wanted) or tools.files.existing(*chosen) != frozenset(chosen):
         return ()
     now = tools.files.sha256(*chosen)
-    return chosen if all(now[path] == digests[path] for path in chosen) else ()
+    return chosen if all(now.get(path) == digests[path] for path in chosen) else ()
 
 
 def fetch_back(site: Site, node: Node, name: str) -> Step:
