@@ -5,7 +5,7 @@ from __future__ import annotations
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
 from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.checks.generated_flags import lost_flags
-from upgrade_guard.checks.removed_settings import FLAG, removed_from
+from upgrade_guard.checks.removed_settings import removed_from
 from upgrade_guard.model.cluster import COMPONENTS
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.finding import Finding
@@ -186,18 +186,17 @@ def flags_supported(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
             component = pod.name.removesuffix(".yaml")
             if component not in pod.components:
                 continue
-            for one in removed_from(component, pod.flags, target.minor):
-                what = f"--{one.name}" if one.kind == FLAG else f"the {one.kind} {one.name}"
-                findings.append(
-                    blocking(
-                        name,
-                        f"{node}: {component} is given {what}, which it does not know since "
-                        f"v{target.major}.{one.gone_in} ({one.source})",
-                        "take it out of extraArgs, and out of the manifest: "
-                        "kubectl -n kube-system edit configmap kubeadm-config",
-                        node,
-                    )
+            findings += [
+                blocking(
+                    name,
+                    f"{node}: {component} is given {one.shown}, which it does not know since "
+                    f"v{target.major}.{one.gone_in} ({one.source})",
+                    "take it out of extraArgs, and out of the manifest: "
+                    "kubectl -n kube-system edit configmap kubeadm-config",
+                    node,
                 )
+                for one in removed_from(component, pod.flags, target.minor)
+            ]
     return tuple(findings) or (ok(name, f"no flag is known to be removed in {target.series}"),)
 
 

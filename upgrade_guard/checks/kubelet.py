@@ -8,7 +8,7 @@ from typing import Any
 
 from upgrade_guard.checks.findings import blocking, ok, warning
 from upgrade_guard.checks.gathered import Gathered
-from upgrade_guard.checks.removed_settings import FLAG, KUBELET, removed_from
+from upgrade_guard.checks.removed_settings import KUBELET, removed_from
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.plain_yaml import plain_yaml
@@ -36,11 +36,11 @@ def kubelet_flags_supported(gathered: Gathered, target: Version) -> tuple[Findin
         config = f"{KUBELET_CONFIG} of {node.name}"
         bad += [(config, one) for one in removed_from(KUBELET, {}, target.minor, gates_of(node.kubelet_config))]
         for path, one in bad:
-            what = f"--{one.name}" if one.kind == FLAG else f"the {one.kind} {one.name}"
             findings.append(
                 blocking(
                     name,
-                    f"{node.name}: {path} sets {what}, which kubelet does not know since v{target.major}.{one.gone_in}",
+                    f"{node.name}: {path} sets {one.shown}, which kubelet does not know since "
+                    f"v{target.major}.{one.gone_in}",
                     f"take it out on {node.name} and restart kubelet: grep -n -- {one.name} {path.partition(' ')[0]}",
                     node.name,
                 )

@@ -26,6 +26,11 @@ class Removed:
     source: str
     by_kubeadm: bool = False
 
+    @property
+    def shown(self) -> str:
+        """As an operator finds it: `--network-plugin`, or "the feature gate NAME"."""
+        return f"--{self.name}" if self.kind == FLAG else f"the {self.kind} {self.name}"
+
 
 def _flags(names: str, components: tuple[str, ...], gone_in: int, source: str) -> tuple[Removed, ...]:
     return tuple(Removed(FLAG, name, components, gone_in, source) for name in names.split())

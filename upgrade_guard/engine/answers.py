@@ -100,11 +100,8 @@ def stopped_without_rollback(run: Run, phase: Phase, problems: tuple[StepProblem
 
 def paused(run: Run, phase: Phase, problems: tuple[StepProblem, ...], why: str) -> DecisionNeeded:
     """It failed and nothing is taken back by itself; `why` says why not."""
-    return DecisionNeeded(
-        f"{phase.title}: {problems[0].problem.message.rstrip('.')}. Nothing was taken back: {why}.",
-        hint=problems[0].problem.hint or choices(run.kind, run.state),
-        reasons=tuple(dict.fromkeys((*reasons_of(problems), choices(run.kind, run.state)))),
-    )
+    said = f"{phase.title}: {problems[0].problem.message.rstrip('.')}. Nothing was taken back: {why}."
+    return _left_to_a_person(run, said, problems)
 
 
 def cannot_answer(run: Run, phase: Phase, problems: tuple[StepProblem, ...], blind: GuardError) -> GuardError:
@@ -120,10 +117,18 @@ def cannot_answer(run: Run, phase: Phase, problems: tuple[StepProblem, ...], bli
 def nodes_left(run: Run, phase: Phase, problems: tuple[StepProblem, ...]) -> DecisionNeeded:
     """The control plane is back and serves; these nodes are not back yet."""
     lanes = ", ".join(dict.fromkeys(failure.step.lane for failure in problems))
+    message = problems[0].problem.message
+    said = f"{phase.title}: the control plane is back, and these nodes are not: {lanes}: {message}"
+    return _left_to_a_person(run, said, problems)
+
+
+def _left_to_a_person(run: Run, said: str, problems: tuple[StepProblem, ...]) -> DecisionNeeded:
+    """With the cure of the first problem, and the ways on whatever it is."""
+    ways_on = choices(run.kind, run.state)
     return DecisionNeeded(
-        f"{phase.title}: the control plane is back, and these nodes are not: {lanes}: {problems[0].problem.message}",
-        hint=problems[0].problem.hint or choices(run.kind, run.state),
-        reasons=tuple(dict.fromkeys((*reasons_of(problems), choices(run.kind, run.state)))),
+        said,
+        hint=problems[0].problem.hint or ways_on,
+        reasons=tuple(dict.fromkeys((*reasons_of(problems), ways_on))),
     )
 
 

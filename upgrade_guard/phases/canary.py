@@ -28,7 +28,7 @@ from upgrade_guard.tools.containers import full_image_name
 from upgrade_guard.tools.static_pod import command_flags
 
 BEFORE = "inspect/canary"
-"""The step that tries it before the gate: node to why it does not work there, "" where it does."""
+"""The step that tries it before the gate: `why` has each node on which it does not work."""
 
 LABEL = "upgrade-guard.io/canary"
 SERVICE = "upgrade-guard-canary"
@@ -148,7 +148,7 @@ def tried_on(site: Site, cluster: Cluster, run_id: str) -> Outcome:
 def working(site: Site, cluster: Cluster) -> Seen:
     """Does every node run its pod, and reach the service?"""
     try:
-        found = answering_api(site, cluster).labelled(site.config.canary.namespace, "pods,services", f"{LABEL}=true")
+        found = site.any_api(cluster).labelled(site.config.canary.namespace, "pods,services", f"{LABEL}=true")
         pods = {
             item["spec"].get("nodeSelector", {}).get("kubernetes.io/hostname"): item
             for item in found
