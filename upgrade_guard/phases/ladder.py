@@ -37,6 +37,15 @@ class Rung:
 
 RUNGS = (
     Rung(
+        "keep",
+        (),
+        "keeping the present packages, in a run that had changed packages before",
+        "",
+        BACK,
+        BACK,
+        "Nothing but packages was changed: going back loses nothing.",
+    ),
+    Rung(
         "plan",
         (),
         "the package of kubeadm, `kubeadm upgrade plan`",

@@ -23,7 +23,7 @@ from upgrade_guard.phases import ladder, loss
 from upgrade_guard.phases.control_plane import control_plane
 from upgrade_guard.phases.looking import NothingWillCome
 from upgrade_guard.phases.nodes import nodes
-from upgrade_guard.phases.plan import plan
+from upgrade_guard.phases.plan import keeping, plan
 from upgrade_guard.phases.rollback import Path as WayBack
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.verify import verify
@@ -177,6 +177,7 @@ def test_a_way_back_that_restores_nothing_is_not_asked_about(monkeypatch: pytest
 def test_every_step_of_an_upgrade_has_its_rung(tmp_path: Path) -> None:
     place = Site.build(Config(state_dir=tmp_path), transcript=SilentTranscript(), clock=PassingClock())
     phases = (
+        keeping(place, CLUSTER),
         plan(place, CLUSTER, TARGET, cast("Any", None)),
         control_plane(place, CLUSTER, TARGET),
         nodes(place, CLUSTER, TARGET, "r1"),
