@@ -71,9 +71,10 @@ def up(
     balancer: str = TURN,
     over_ssh: bool = False,
     domain: str = "",
+    ipv6: bool = False,
 ) -> LabCluster:
     """Make a lab, or complete one that was cut short, or start again what it runs. `pace`, `patience`, `grace`,
-    `balancer`, `over_ssh` and `domain` are explained in LabSettings; a fault that takes a machine away asks for
+    `balancer`, `over_ssh`, `domain` and `ipv6` are explained in LabSettings; a fault that takes a machine away asks for
     `over_ssh`. Raises UsageProblem for what cannot be had and for a directory that holds something else.
     """
     directory = directory.expanduser().resolve()
@@ -92,6 +93,7 @@ def up(
         balancer=balancer,
         over_ssh=over_ssh,
         domain=domain,
+        ipv6=ipv6,
     )
     layout = Layout(directory)
     with locked(layout.lock):
@@ -171,6 +173,7 @@ def _settings(
     balancer: str,
     over_ssh: bool,
     domain: str,
+    ipv6: bool,
 ) -> LabSettings:
     try:
         settings = load_settings(directory)
@@ -198,7 +201,7 @@ def _settings(
     binaries = find_etcd()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     place, ours = choose_offsite(directory, offsite)
-    addresses, ports = choose_addresses(directory, (*names, *working))
+    addresses, ports = choose_addresses(directory, (*names, *working), ipv6=ipv6)
     settings = LabSettings(
         directory=str(directory),
         from_version=from_version,
@@ -217,6 +220,7 @@ def _settings(
         balancer=balancer,
         over_ssh=over_ssh,
         domain=domain,
+        ipv6=ipv6,
     )
     save_settings(settings)
     return settings

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from upgrade_guard.lab import releases
 from upgrade_guard.lab.kubeadm_plan import reached, tag_of
-from upgrade_guard.lab.layout import LabSettings, Layout
+from upgrade_guard.lab.layout import LabSettings, Layout, at
 from upgrade_guard.lab.programs.entry import Place, say
 from upgrade_guard.lab.simulation import opened
 
@@ -45,9 +45,9 @@ def renew(place: Place, settings: LabSettings, names: Sequence[str], *, quiet: b
 def server_url(settings: LabSettings, name: str, file: str) -> str:
     """What a kubeconfig of a node points at: the cluster's endpoint, where there is one and the file is not LOCAL."""
     if settings.endpoint and file not in LOCAL:
-        return f"https://{settings.endpoint}:{settings.ports.api_server}"
+        return f"https://{at(settings.endpoint, settings.ports.api_server)}"
     plane = name if settings.is_control_plane(name) else settings.control_planes[0]
-    return f"https://{settings.addresses[plane]}:{settings.ports.api_server}"
+    return f"https://{at(settings.addresses[plane], settings.ports.api_server)}"
 
 
 def copy_etcd(settings: LabSettings, name: str, began: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from upgrade_guard.lab import faults, objects, releases
+from upgrade_guard.lab.layout import at
 from upgrade_guard.lab.programs.entry import Failure, Place, say
 from upgrade_guard.lab.simulation import Simulation, opened
 from upgrade_guard.lab.world import World
@@ -93,7 +94,7 @@ def reached(lab: Simulation) -> World:
     if lab.world is None:
         settings = lab.settings
         address = settings.endpoint or settings.addresses[settings.control_planes[0]]
-        server = f"{address}:{settings.ports.api_server}"
+        server = at(address, settings.ports.api_server)
         raise Failure(
             "[upgrade/config] FATAL: failed to get config map: Get "
             f'"https://{server}/api/v1/namespaces/kube-system/configmaps/kubeadm-config?timeout=10s": '

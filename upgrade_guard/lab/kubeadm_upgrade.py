@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from upgrade_guard.lab import faults, kubeadm_files, kubeadm_plan, manifests, objects, power, releases
-from upgrade_guard.lab.layout import LabSettings, Layout, load_settings
+from upgrade_guard.lab.layout import LabSettings, Layout, at, load_settings
 from upgrade_guard.lab.programs.entry import Failure, Place, complain, say
 from upgrade_guard.lab.simulation import opened
 
@@ -143,7 +143,7 @@ def _static_pods(upgrade: Upgrade) -> None:
                     _wait_for_ever()
                 if fault(place.directory, "apply-fails-after-etcd") or fault(place.directory, "apply-fails-once"):
                     _begin(upgrade, component)
-                    server = f"{upgrade.settings.addresses[place.node]}:{upgrade.settings.ports.api_server}"
+                    server = at(upgrade.settings.addresses[place.node], upgrade.settings.ports.api_server)
                     raise Failure(
                         f"failed to obtain static Pod hash for component {component} on Node {place.node}: Get "
                         f'"https://{server}/api/v1/namespaces/kube-system/pods/{component}-{place.node}?timeout=10s": '

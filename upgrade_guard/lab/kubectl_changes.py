@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 
-from upgrade_guard.lab import controllers, objects
+from upgrade_guard.lab import controllers, objects, ranges
 from upgrade_guard.lab.programs.entry import Failure, UnknownWords, Words, say
 from upgrade_guard.lab.simulation import Simulation
 from upgrade_guard.lab.world import CLUSTER_SCOPED, Object, World, labels_match, plural_of
@@ -130,10 +130,8 @@ def _merged(before: Object, change: Object) -> Object:
 
 def _free_address(world: World) -> str:
     taken = {service["spec"].get("clusterIP") for service in world.kind("services")}
-    number = 256
-    while f"10.96.{number // 256}.{number % 256}" in taken:
-        number += 1
-    return f"10.96.{number // 256}.{number % 256}"
+    ipv6 = any(":" in one for one in taken if one)
+    return next(one for number in range(256, 2**16) if (one := ranges.service(number, ipv6=ipv6)) not in taken)
 
 
 def _delete_given(world: World, one: Object, given: Words) -> None:

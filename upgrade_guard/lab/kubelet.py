@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from upgrade_guard.lab import containers, faults, manifests, objects, releases
+from upgrade_guard.lab import containers, faults, manifests, objects, ranges, releases
 from upgrade_guard.lab.layout import LabSettings, Layout
 from upgrade_guard.lab.manifests import StaticPod
 from upgrade_guard.lab.records import Container, NodeRecord
@@ -254,5 +254,5 @@ def _post(settings: LabSettings, record: NodeRecord, pod: Object, container: Con
         address = settings.addresses[record.name]
     else:
         number = settings.names.index(record.name)
-        address = f"10.244.{number}.{2 + int(re.sub('[^0-9a-f]', '', container.id)[:2], 16) % 250}"
+        address = ranges.pod(number, 2 + int(re.sub("[^0-9a-f]", "", container.id)[:2], 16) % 250, ipv6=settings.ipv6)
     pod["status"] = objects.pod_status(pod, address=address, containers=[status], ready=ready, started=first)

@@ -19,6 +19,11 @@ TURN, VIRTUAL_ADDRESS = "turn", "address"
 BALANCERS = (TURN, VIRTUAL_ADDRESS)
 
 
+def at(address: str, port: int) -> str:
+    """`ADDRESS:PORT`, with brackets around an IPv6 address."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 class NotALab(Exception):
     """The directory holds no lab, or one that this version does not know."""
 
@@ -39,7 +44,7 @@ class LabSettings:
     (five minutes in reality), `grace` after how long a silent kubelet's node counts as not ready; all in seconds.
     `endpoint` is the address before several control planes ("": there is none), and `balancer` how it answers.
     `over_ssh`: the configuration reaches the nodes over the lab's own `ssh`, so that a machine can be lost. `domain`
-    makes the nodes' names whole ones (`cp1.lab.example`).
+    makes the nodes' names whole ones (`cp1.lab.example`), `ipv6` their addresses, those of pods and of services.
     """
 
     directory: str
@@ -59,6 +64,7 @@ class LabSettings:
     balancer: str = TURN
     over_ssh: bool = False
     domain: str = ""
+    ipv6: bool = False
 
     def member(self, name: str) -> str:
         """What etcd calls the member of that control plane: where nodes have a domain, not what the node is called."""

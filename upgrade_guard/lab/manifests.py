@@ -11,14 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from upgrade_guard.lab import releases
-from upgrade_guard.lab.layout import LabSettings, Layout
+from upgrade_guard.lab import ranges, releases
+from upgrade_guard.lab.layout import LabSettings, Layout, at
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 ETCD_EXTRA = {"election-timeout": "200", "heartbeat-interval": "20", "unsafe-no-fsync": "true"}
 KEEPALIVED_IMAGE = "docker.io/osixia/keepalived:2.0.20"
-SERVICE_RANGE = "10.96.0.0/12"
-POD_RANGE = "10.244.0.0/16"
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def manifest(settings: LabSettings, name: str, component: str, version: str) -> 
     annotations: dict[str, str] = {}
     certificates = [("ca-certs", node / "etc/ssl/certs", "DirectoryOrCreate"), ("k8s-certs", pki, "DirectoryOrCreate")]
     if component == "etcd":
-        client = f"https://{address}:{ports.etcd_client}"
+        client = f"https://{at(address, ports.etcd_client)}"
         annotations["kubeadm.kubernetes.io/etcd.advertise-client-urls"] = client
         return _pod(
             component,
@@ -130,7 +128,9 @@ def manifest(settings: LabSettings, name: str, component: str, version: str) -> 
         )
     if component == "kube-apiserver":
         key = "kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint"
-        annotations[key] = f"{address}:{ports.api_server}"
+        # Quoted where it begins with a bracket, as kubeadm does.
+        server = at(address, ports.api_server)
+        annotations[key] = f"'{server}'" if server.startswith("[") else server
         flags = _api_server_flags(settings, name, pki)
         return _pod(
             component,
@@ -141,7 +141,11 @@ def manifest(settings: LabSettings, name: str, component: str, version: str) -> 
             (address, ports.api_server, "HTTPS", "/livez"),
         )
     conf = kubernetes / f"{component.removeprefix('kube-')}.conf"
-    flags = _controller_manager_flags(conf, pki) if component == "kube-controller-manager" else _scheduler_flags(conf)
+    flags = (
+        _controller_manager_flags(conf, pki, ipv6=settings.ipv6)
+        if component == "kube-controller-manager"
+        else _scheduler_flags(conf)
+    )
     port = 10257 if component == "kube-controller-manager" else 10259
     mounts = [("kubeconfig", conf, "FileOrCreate")]
     if component == "kube-controller-manager":
@@ -152,11 +156,12 @@ def manifest(settings: LabSettings, name: str, component: str, version: str) -> 
 
 def _etcd_flags(settings: LabSettings, name: str, layout: Layout) -> dict[str, str]:
     address, ports, pki = settings.addresses[name], settings.ports, layout.pki(name) / "etcd"
-    client, peer = f"https://{address}:{ports.etcd_client}", f"https://{address}:{ports.etcd_peer}"
+    client, peer = f"https://{at(address, ports.etcd_client)}", f"https://{at(address, ports.etcd_peer)}"
     # kubeadm starts the first member alone and joins the others to it; here all start together, which etcd
     # no longer looks at once a member directory is there (DOMAIN.md 1.3).
     members = settings.control_planes
-    cluster = ",".join(f"{settings.member(one)}=https://{settings.addresses[one]}:{ports.etcd_peer}" for one in members)
+    peers = {one: at(settings.addresses[one], ports.etcd_peer) for one in members}
+    cluster = ",".join(f"{settings.member(one)}=https://{peer}" for one, peer in peers.items())
     return {
         "advertise-client-urls": client,
         "cert-file": str(pki / "server.crt"),
@@ -170,7 +175,7 @@ def _etcd_flags(settings: LabSettings, name: str, layout: Layout) -> dict[str, s
         "initial-cluster": cluster,
         "key-file": str(pki / "server.key"),
         "listen-client-urls": client,
-        "listen-metrics-urls": f"http://{address}:{ports.etcd_metrics}",
+        "listen-metrics-urls": f"http://{at(address, ports.etcd_metrics)}",
         "listen-peer-urls": peer,
         "name": settings.member(name),
         "peer-cert-file": str(pki / "peer.crt"),
@@ -195,7 +200,7 @@ def _api_server_flags(settings: LabSettings, name: str, pki: Path) -> dict[str, 
         "etcd-cafile": str(pki / "etcd/ca.crt"),
         "etcd-certfile": str(pki / "apiserver-etcd-client.crt"),
         "etcd-keyfile": str(pki / "apiserver-etcd-client.key"),
-        "etcd-servers": f"https://{address}:{ports.etcd_client}",
+        "etcd-servers": f"https://{at(address, ports.etcd_client)}",
         "kubelet-client-certificate": str(pki / "apiserver-kubelet-client.crt"),
         "kubelet-client-key": str(pki / "apiserver-kubelet-client.key"),
         "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
@@ -207,20 +212,20 @@ def _api_server_flags(settings: LabSettings, name: str, pki: Path) -> dict[str, 
         "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
         "service-account-key-file": str(pki / "sa.pub"),
         "service-account-signing-key-file": str(pki / "sa.key"),
-        "service-cluster-ip-range": SERVICE_RANGE,
+        "service-cluster-ip-range": ranges.service_range(ipv6=settings.ipv6),
         "tls-cert-file": str(pki / "apiserver.crt"),
         "tls-private-key-file": str(pki / "apiserver.key"),
     }
 
 
-def _controller_manager_flags(conf: Path, pki: Path) -> dict[str, str]:
+def _controller_manager_flags(conf: Path, pki: Path, *, ipv6: bool) -> dict[str, str]:
     return {
         "allocate-node-cidrs": "true",
         "authentication-kubeconfig": str(conf),
         "authorization-kubeconfig": str(conf),
         "bind-address": "127.0.0.1",
         "client-ca-file": str(pki / "ca.crt"),
-        "cluster-cidr": POD_RANGE,
+        "cluster-cidr": ranges.pod_range(ipv6=ipv6),
         "cluster-name": "kubernetes",
         "cluster-signing-cert-file": str(pki / "ca.crt"),
         "cluster-signing-key-file": str(pki / "ca.key"),
@@ -230,7 +235,7 @@ def _controller_manager_flags(conf: Path, pki: Path) -> dict[str, str]:
         "requestheader-client-ca-file": str(pki / "front-proxy-ca.crt"),
         "root-ca-file": str(pki / "ca.crt"),
         "service-account-private-key-file": str(pki / "sa.key"),
-        "service-cluster-ip-range": SERVICE_RANGE,
+        "service-cluster-ip-range": ranges.service_range(ipv6=ipv6),
         "use-service-account-credentials": "true",
     }
 

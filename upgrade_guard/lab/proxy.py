@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from upgrade_guard.lab.layout import at
 from upgrade_guard.lab.records import NodeRecord
 from upgrade_guard.lab.world import Object, World, labels_match
 
@@ -34,5 +35,5 @@ def _endpoints(service: Object, world: World) -> list[str]:
         ports = [port["port"] for port in one.get("ports") or ()]
         for endpoint in one.get("endpoints") or ():
             if (endpoint.get("conditions") or {}).get("ready", True):
-                found += [f"{address}:{port}" for address in endpoint["addresses"] for port in ports]
+                found += [at(address, port) for address in endpoint["addresses"] for port in ports]
     return sorted(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from upgrade_guard.lab import manifests, objects, releases
+from upgrade_guard.lab import manifests, objects, ranges, releases
 from upgrade_guard.lab.layout import LabSettings, Layout
 from upgrade_guard.lab.world import Object, World
 
@@ -88,9 +88,11 @@ def _objects(settings: LabSettings) -> list[Object]:
         ),
         objects.workload("Deployment", "shop", "shop", {"app": "shop"}, SHOP_IMAGE, replicas=3),
         objects.workload("Deployment", "shop", "ledger", {"app": "ledger"}, LEDGER_IMAGE, replicas=1),
-        objects.service("default", "kubernetes", "10.96.0.1", 443, None),
-        objects.service("kube-system", "kube-dns", "10.96.0.10", 53, {"k8s-app": "kube-dns"}),
-        objects.service("shop", "shop", "10.96.40.1", 80, {"app": "shop"}),
+        objects.service("default", "kubernetes", ranges.service(ranges.API, ipv6=settings.ipv6), 443, None),
+        objects.service(
+            "kube-system", "kube-dns", ranges.service(ranges.DNS, ipv6=settings.ipv6), 53, {"k8s-app": "kube-dns"}
+        ),
+        objects.service("shop", "shop", ranges.service(40 * 256 + 1, ipv6=settings.ipv6), 80, {"app": "shop"}),
         {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
@@ -99,7 +101,7 @@ def _objects(settings: LabSettings) -> list[Object]:
                 "name": "kubernetes",
                 "namespace": "default",
             },
-            "addressType": "IPv4",
+            "addressType": "IPv6" if settings.ipv6 else "IPv4",
             "endpoints": [
                 {"addresses": [settings.addresses[name]], "conditions": {"ready": True}}
                 for name in settings.control_planes
@@ -169,8 +171,8 @@ def cluster_configuration(settings: LabSettings, version: str) -> str:
         f"kubernetesVersion: {version}\n"
         "networking:\n"
         "  dnsDomain: cluster.local\n"
-        f"  podSubnet: {manifests.POD_RANGE}\n"
-        f"  serviceSubnet: {manifests.SERVICE_RANGE}\n"
+        f"  podSubnet: {ranges.pod_range(ipv6=settings.ipv6)}\n"
+        f"  serviceSubnet: {ranges.service_range(ipv6=settings.ipv6)}\n"
         "scheduler: {}\n"
     )
 
@@ -191,7 +193,7 @@ def kubelet_configuration(settings: LabSettings) -> str:
         "  mode: Webhook\n"
         "cgroupDriver: systemd\n"
         "clusterDNS:\n"
-        "- 10.96.0.10\n"
+        f"- {ranges.service(ranges.DNS, ipv6=settings.ipv6)}\n"
         "clusterDomain: cluster.local\n"
         "kind: KubeletConfiguration\n"
         "rotateCertificates: true\n"

@@ -13,6 +13,7 @@ from upgrade_guard.errors import UsageProblem
 from upgrade_guard.lab.layout import Ports
 
 FIRST_CONTROL_PLANE, FIRST_WORKER, ENDPOINT = 11, 21, 10
+MAPPED = "::ffff:"
 ATTEMPTS = 200
 
 
@@ -39,8 +40,12 @@ def python_paths() -> tuple[str, ...]:
     return (str(Path(found.origin).parents[1]),) if found and found.origin else tuple(sys.path)
 
 
-def choose_addresses(directory: Path, names: Sequence[str]) -> tuple[Mapping[str, str], Ports]:
-    """A loopback network for each lab where kubeadm's usual ports are free, so that labs can stand side by side."""
+def choose_addresses(directory: Path, names: Sequence[str], *, ipv6: bool) -> tuple[Mapping[str, str], Ports]:
+    """A loopback network for each lab where kubeadm's usual ports are free, so that labs can stand side by side.
+
+    IPv6 has a single loopback address, and only root could add more: a lab writes the same ones in IPv6's own way
+    (`::ffff:127.20.3.11`), which every program takes for an IPv6 address.
+    """
     ports = Ports()
     chance = random.Random(str(directory))  # noqa: S311  (the same directory gets the same network where it can)
     for _ in range(ATTEMPTS):
@@ -51,7 +56,7 @@ def choose_addresses(directory: Path, names: Sequence[str]) -> tuple[Mapping[str
             addresses[name] = f"{network}.{first + int(name.partition('.')[0].lstrip('cpw')) - 1}"
         wanted = (ports.etcd_client, ports.etcd_peer, ports.etcd_metrics, ports.api_server)
         if all(_is_free(address, port) for address in addresses.values() for port in wanted):
-            return addresses, ports
+            return {name: f"{MAPPED if ipv6 else ''}{address}" for name, address in addresses.items()}, ports
     raise UsageProblem(
         f"ports {ports.etcd_client} to {ports.etcd_metrics} and {ports.api_server} are taken on every loopback address",
         hint="see who listens there: ss --listening --tcp --numeric --processes",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from upgrade_guard.lab import balancer, kubectl_changes, kubectl_drain, kubectl_tables, releases
 from upgrade_guard.lab.gateway import EtcdAway, EtcdRefused
+from upgrade_guard.lab.layout import at
 from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
 from upgrade_guard.lab.simulation import Simulation, opened
@@ -209,7 +210,7 @@ def _raw(place: Place, given: Words) -> int:
 
 def _from_the_node(place: Place, given: Words, address: str) -> int:
     """Whether a cluster IP leads from this node to an API server: kube-proxy has to have seen the service."""
-    cluster_ip = address.partition(":")[0]
+    cluster_ip = address.removesuffix(f":{balancer.HTTPS}").strip("[]")
     if given.plain != ("get",) or given.value("--raw") != "/version":
         raise UnknownWords("a service is only there for: get --raw /version at https://CLUSTERIP:443")
     if not given.value("--kubeconfig"):
@@ -221,7 +222,7 @@ def _from_the_node(place: Place, given: Words, address: str) -> int:
     with opened(place.directory, node=place.node) as lab:
         endpoints = lab.records[place.node].proxy.services.get(cluster_ip)
         for name in lab.answering:
-            own = f"{lab.settings.addresses[name]}:{lab.settings.ports.api_server}"
+            own = at(lab.settings.addresses[name], lab.settings.ports.api_server)
             if endpoints and own in endpoints:
                 say(json.dumps(_version_document(server_version(lab, name)), indent=2), end="")
                 return 0
