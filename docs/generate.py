@@ -186,15 +186,22 @@ def answers() -> str:
         "*Serves* means that every member of etcd is healthy, every API server ready, and that the cluster's endpoint"
         " answers.\n"
         "*Pause* is exit 6: nothing is taken back and a person decides.\n"
-        "A component that crash-loops on the new version does not serve, whatever the others do.\n"
+        "*The others serve* means the same without the control plane that failed, with a majority of etcd's members.\n"
+        "*It goes back alone*: the files, packages and manifests of that control plane, or its kubelet where only that"
+        " is new; the others serve meanwhile and etcd keeps its data.\n"
+        "A component that crash-loops on the new version does not serve.\n"
         "While the API serves, a rollback that would lose more than `rollback.ask_beyond` or"
         " `rollback.ask_beyond_revisions` allow becomes a pause.\n"
         "A machine that cannot be asked decides nothing: exit 4, and `upgrade-guard resume` asks again.\n"
         "A worker that fails goes back alone (`upgrade.on_node_failure`), and the run pauses.\n\n"
-        "| stage | what failed | before that | the control plane serves | it does not | why |\n"
-        "|---|---|---|---|---|---|\n"
+        "| stage | what failed | before that | every control plane serves | only the others serve | nobody serves |"
+        " why |\n"
+        "|---|---|---|---|---|---|---|\n"
     )
-    rows = (f"| {one.stage} | {one.what} | {one.first} | {one.serving} | {one.away} | {one.why} |\n" for one in RUNGS)
+    rows = (
+        f"| {one.stage} | {one.what} | {one.first} | {one.serving} | {one.others} | {one.away} | {one.why} |\n"
+        for one in RUNGS
+    )
     return head + "".join(rows)
 
 

@@ -16,6 +16,7 @@ from scenario.ends import (
     assert_no_data_was_restored,
     assert_rolled_back,
     assert_untouched,
+    commands_with,
 )
 from scenario.machines import Machines
 from scenario.stage import TARGET, Answer, Stage, changed
@@ -152,6 +153,35 @@ def the_machine_comes_back_and_resume_completes(ended: Ended) -> None:
     assert answer.exit_code == 0, str(answer)
 
 
+def the_kubelet_went_back_alone_and_resume_completes(ended: Ended) -> None:
+    """The old kubelet under the new control plane; etcd's data was left alone."""
+    stage = ended.stage
+    assert "Only kubelet of cp1 went back: every control plane serves" in ended.answer.error["message"]
+    assert stage.kubelet_versions() == {"cp1": OLD, "w1": OLD}
+    assert stage.unschedulable() == set()
+    assert stage.key(AFTER) == "written after the snapshot"
+    assert_no_data_was_restored(stage)
+    stage.switch_off("kubelet-fails-control-plane")
+    stage.guard("resume", "--yes")
+    assert_completed(stage)
+    assert len(commands_with(stage.show()["commands"], "kubeadm", "upgrade", "apply")) == 1
+
+
+def the_second_went_back_alone_and_resume_completes(ended: Ended) -> None:
+    """cp1 is new, cp2 and cp3 are old, all of them serve, and etcd's data was left alone."""
+    stage = ended.stage
+    assert "Only cp2 went back: the other control planes serve" in ended.answer.error["message"]
+    assert stage.kubelet_versions() == {"cp1": TARGET, "cp2": OLD, "cp3": OLD, "w1": OLD}
+    assert stage.unschedulable() == set()
+    assert stage.key(AFTER) == "written after the snapshot"
+    assert len(set(stage.hashes().values())) == 1
+    assert changed({"cp2": ended.before["cp2"]}, {"cp2": stage.node_truth("cp2")}) == set()
+    stage.switch_off("second-apiserver-never-ready")
+    stage.guard("resume", "--yes")
+    assert_completed(stage)
+    assert_no_data_was_restored(stage)
+
+
 SHORT_READY = {"ready_timeout": '"15s"'}
 ENDS: dict[str, End] = {
     "machine-lost": End(
@@ -175,9 +205,20 @@ ENDS: dict[str, End] = {
     ),
     "apply-hangs": End(7, "rolled-back", "did not end within 10 s", everything_went_back, {"apply_timeout": '"10s"'}),
     "apiserver-never-ready": End(7, "rolled-back", "kube-apiserver", everything_went_back),
+    "second-apiserver-never-ready": End(
+        6,
+        "planned",
+        "the new kube-apiserver on cp2 crash-loops",
+        the_second_went_back_alone_and_resume_completes,
+        lab={"control_planes": 3},
+    ),
     "scheduler-crashes": End(7, "rolled-back", "the new kube-scheduler on cp1 crash-loops", everything_went_back),
     "kubelet-fails-control-plane": End(
-        7, "rolled-back", "the kubelet of cp1 does not come up", everything_went_back, SHORT_READY
+        6,
+        "planned",
+        "the kubelet of cp1 does not come up",
+        the_kubelet_went_back_alone_and_resume_completes,
+        SHORT_READY,
     ),
     "kubelet-fails-worker": End(
         6,

@@ -8,8 +8,10 @@ import pytest
 from scenario.ends import (
     AFTER,
     BEFORE,
+    OLD,
     assert_completed,
     assert_data_went_back,
+    assert_no_data_was_restored,
     assert_rolled_back,
     commands_with,
 )
@@ -56,7 +58,8 @@ def test_an_upgrade_goes_from_one_control_plane_to_the_next(three: Stage) -> Non
     assert kubelets == ["cp1", "cp2", "cp3", "w1"]
 
 
-def test_a_failure_on_the_first_takes_all_three_back(three: Stage) -> None:
+def test_a_failure_on_the_first_takes_it_back_alone_while_the_others_serve(three: Stage) -> None:
+    """The others never were new: going back needs no restore, and what was written meanwhile is still there."""
     before = three.truth()
     three.switch_on("apply-fails-after-etcd")
     going = three.start("run", TARGET, "--yes")
@@ -65,8 +68,38 @@ def test_a_failure_on_the_first_takes_all_three_back(three: Stage) -> None:
     answer = going.wait()
     assert answer.exit_code == 7, str(answer)
     assert_rolled_back(three, before)
+    assert three.key(AFTER) == "written after the snapshot"
+    assert_no_data_was_restored(three)
+    assert_one_mind(three)
+    [choice] = [step for step in three.show()["steps"] if step["name"] == "rollback/path" and step["result"]]
+    assert choice["result"]["path"] == "alone"
+
+
+def test_one_that_cannot_go_back_alone_is_a_persons_to_decide(three: Stage) -> None:
+    """The others serve the old version, so etcd's data goes back only where a person wants it."""
+    before = three.truth()
+    programs = three.lab.layout.programs("cp1")
+    for program in ("apt-get", "dpkg"):
+        three.put_before(
+            programs / program,
+            f'case "$*" in *install*{OLD[1:]}*) [ -e "$0-mended" ] || exit 1;; esac; exec "$real" "$@"',
+        )
+    three.switch_on("apply-fails-after-etcd")
+    going = three.start("run", TARGET, "--yes")
+    three.await_state("planned", going)
+    three.put_key(AFTER, "written after the snapshot", "cp3")
+    answer = going.wait()
+    assert answer.exit_code == 6, str(answer)
+    assert "the other control planes serve the old version" in answer.error["message"]
+    assert "rollback --everything --confirm-cluster lab`" in answer.error["hint"]
+    assert three.key(AFTER, "cp3") == "written after the snapshot"
+    for program in ("apt-get", "dpkg"):
+        (programs / f"{program}-mended").touch()
+    three.guard("rollback", "--everything")
+    assert_rolled_back(three, before)
     assert_data_went_back(three)
     assert_one_mind(three)
+    assert any("Take everything of lab back" in one["subject"] for one in three.show()["approvals"])
 
 
 def test_a_failure_on_the_second_is_a_persons_to_decide_while_all_serve(three: Stage) -> None:

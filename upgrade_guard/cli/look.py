@@ -68,6 +68,7 @@ def _nothing_open(front: Front, journal: Journal | None, backups: BackupStanding
 
 def plan(context: typer.Context, version: Target = None) -> None:
     """Show the path, the steps per node and the findings. Changes nothing."""
+    from upgrade_guard.phases.one_plane import node_of
     from upgrade_guard.phases.preview import preview
 
     front = Front.of(context)
@@ -81,7 +82,12 @@ def plan(context: typer.Context, version: Target = None) -> None:
                 "name": phase.name,
                 "title": phase.title,
                 "steps": [
-                    {"name": step.name, "summary": step.summary, "node": step.lane, "changes_node": step.changes_node}
+                    {
+                        "name": step.name,
+                        "summary": step.summary,
+                        "node": node_of(step.lane),
+                        "changes_node": step.changes_node,
+                    }
                     for step in phase.steps
                 ],
             }

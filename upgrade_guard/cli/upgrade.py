@@ -39,6 +39,10 @@ Without = Annotated[
         "--without", metavar="NODE", help="Give up for good a node whose machine does not answer; may be repeated."
     ),
 ]
+Everything = Annotated[
+    bool,
+    typer.Option("--everything", help="Take etcd's data back too where one control plane alone would go back."),
+]
 _ROLLING = (State.ROLLING_BACK, State.ROLLBACK_FAILED)
 
 
@@ -113,6 +117,7 @@ def rollback(
     no_auto_rollback: NoAutoRollback = False,
     take_over: TakeOver = False,
     without: Without = None,
+    everything: Everything = False,
 ) -> None:
     """Take the open run's rollback path now."""
     front = Front.of(context)
@@ -143,7 +148,7 @@ def rollback(
                 approval = asking.confirm_cluster(opened.cluster, subject, given=confirm_cluster, hint=hint)
             journal.approve(opened.id, approval)
         reasons = (f"{wiring.operator()} asked for it",)
-        choices = Choices(yes, not no_auto_rollback, take_over, without=given_up)
+        choices = Choices(yes, not no_auto_rollback, take_over, without=given_up, everything=everything)
         ended = wiring.drive(
             front, journal, config, opened, choices, lambda runner: runner.roll_back(opened.id, reasons)
         )

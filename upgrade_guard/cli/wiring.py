@@ -136,6 +136,10 @@ class Choices:
     take_over: bool = False
     confirm_cluster: str | None = None
     without: tuple[str, ...] = ()
+    everything: bool = False
+
+
+NO_CHOICES = Choices()
 
 
 def drive(
@@ -182,7 +186,7 @@ def drive(
     ground = Ground(site, journal, run, operator())
     runner = Runner(
         journal,
-        workflow_of(run, site, journal, approve, confirm, given_up(choices.without)),
+        workflow_of(run, site, journal, approve, confirm, choices),
         progress,
         clock,
         interruption,
@@ -229,6 +233,12 @@ def given_up(names: tuple[str, ...]) -> dict[str, ApprovalRecord]:
     }
 
 
+def wants_everything(cluster: str) -> ApprovalRecord:
+    """The approval for taking everything back where one control plane would have gone back alone."""
+    subject = f"Take everything of {cluster} back, etcd's data too, and not one control plane alone"
+    return ApprovalRecord(subject, operator(), "--everything", "yes", now())
+
+
 def refuse_to_give_up(site: Site, journal: Journal, run_id: str, names: tuple[str, ...]) -> None:
     """Raise UsageProblem for a node that the cluster does not have, Refused for one whose machine answers."""
     from upgrade_guard.model.cluster import Cluster
@@ -256,14 +266,16 @@ def workflow_of(
     journal: Journal,
     approve: Approve,
     confirm: ConfirmCluster,
-    without: Mapping[str, ApprovalRecord] = MappingProxyType({}),
+    choices: Choices = NO_CHOICES,
 ) -> Workflow:
     """What a run of this kind is made of; a process that takes a run up knows no more than its record."""
     match run.kind:
         case Kind.UPGRADE:
             from upgrade_guard.phases.workflow import UpgradeWorkflow
 
-            return UpgradeWorkflow(site, target=Version.parse(run.target), approve=approve, given_up=without)
+            everything = wants_everything(run.cluster) if choices.everything else None
+            target = Version.parse(run.target)
+            return UpgradeWorkflow(site, target, approve, given_up(choices.without), everything)
         case Kind.BACKUP:
             from upgrade_guard.phases.backup_workflow import BackupWorkflow
 

@@ -98,9 +98,12 @@ def stopped_without_rollback(run: Run, phase: Phase, problems: tuple[StepProblem
     )
 
 
-def paused(run: Run, phase: Phase, problems: tuple[StepProblem, ...], why: str) -> DecisionNeeded:
-    """It failed and nothing is taken back by itself; `why` says why not."""
-    said = f"{phase.title}: {problems[0].problem.message.rstrip('.')}. Nothing was taken back: {why}."
+def paused(
+    run: Run, phase: Phase, problems: tuple[StepProblem, ...], why: str, put_back: tuple[str, ...] = ()
+) -> DecisionNeeded:
+    """It failed, and no more is taken back by itself than these lanes; `why` says why not."""
+    taken = f"Only {' and '.join(put_back)} went back" if put_back else "Nothing was taken back"
+    said = f"{phase.title}: {problems[0].problem.message.rstrip('.')}. {taken}: {why}."
     return _left_to_a_person(run, said, problems)
 
 

@@ -191,7 +191,7 @@ class Runner:
         if not (failures and changed and Event.ROLLBACK_BEGUN in allowed(run.kind, run.state)):
             raise answers.as_it_is(problems, run) from cause
         self._equipment.interruption.check(answers.reasons_of(problems))
-        if phase.amends is not None:
+        if phase.amends is not None and not phase.weighs:
             put_back = amending.put_back(phase, failures)
             raise answers.lane_failed(run, phase, problems, put_back) from cause
         try:
@@ -202,7 +202,8 @@ class Runner:
             raise answers.cannot_answer(run, phase, problems, blind) from cause
         reasons = answers.reasons_of(problems)
         if not answer.everything_back:
-            raise answers.paused(run, phase, problems, answer.why) from cause
+            put_back = amending.put_back(phase, failures) if answer.lanes_back else ()
+            raise answers.paused(run, phase, problems, answer.why, put_back) from cause
         if not self._auto_rollback:
             raise answers.stopped_without_rollback(run, phase, problems) from cause
         self._take_everything_back(run, (*reasons, *((answer.why,) if answer.why not in reasons else ())))

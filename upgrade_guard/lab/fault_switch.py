@@ -20,6 +20,7 @@ __all__ = ["MACHINE_LOST", "Fault", "check", "named", "stop_watchers", "switch_o
 
 EXPIRED = dt.timedelta(days=-1)
 MACHINE_LOST = "machine-lost"
+NEED_THREE = (MACHINE_LOST, "second-apiserver-never-ready")
 
 
 def switch_on(directory: Path, name: str) -> None:
@@ -34,12 +35,12 @@ def switch_off(directory: Path, name: str) -> None:
 
 def check(fault: Fault, control_planes: int, *, over_ssh: bool) -> None:
     """Can such a lab have this fault? Raises UsageProblem."""
-    if fault.name != MACHINE_LOST:
+    if fault.name not in NEED_THREE:
         return
-    new = f"--control-planes 3 --fault {MACHINE_LOST}"
+    new = f"--control-planes 3 --fault {fault.name}"
     if control_planes < 3:
         raise UsageProblem(f"{fault.name} needs three control planes, not {control_planes}", hint=new)
-    if not over_ssh:
+    if fault.name == MACHINE_LOST and not over_ssh:
         raise UsageProblem(
             f"{fault.name} needs a lab whose nodes are reached over ssh: a local one is never out of reach",
             hint=f"make a new lab with {new}",

@@ -84,18 +84,28 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "apply-fails-after-etcd",
         "`kubeadm upgrade apply` fails on the API server, after etcd was replaced; kubeadm leaves etcd new.",
-        "It is tried once more; then everything goes back, data included: exit 7, state rolled-back.",
+        "It is tried once more; then everything goes back, data included, or that control plane alone where others "
+        "serve: exit 7, state rolled-back.",
         once=False,
     ),
     Fault(
         "apply-hangs",
         "`kubeadm upgrade apply` never ends, after etcd was replaced.",
-        "It runs into its time limit; everything goes back, data included: exit 7, state rolled-back.",
+        "It runs into its time limit; everything goes back, data included, or that control plane alone where others "
+        "serve: exit 7, state rolled-back.",
     ),
     Fault(
         "apiserver-never-ready",
         "The new API server crash-loops for ever on the first control plane.",
-        "The crash loop is seen while kubeadm still waits; everything goes back: exit 7, state rolled-back.",
+        "The crash loop is seen while kubeadm still waits; everything goes back, data included, or that control plane "
+        "alone where others serve: exit 7, state rolled-back.",
+        once=False,
+    ),
+    Fault(
+        "second-apiserver-never-ready",
+        "The new API server crash-loops for ever on the second control plane; it needs at least three control planes.",
+        "That control plane goes back alone while the others serve: exit 6, state planned; without the fault `resume` "
+        "completes.",
         once=False,
     ),
     Fault(
@@ -108,7 +118,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "kubelet-fails-control-plane",
         "The new kubelet does not come up on the first control plane.",
-        "Everything goes back, data included: exit 7, state rolled-back.",
+        "The old kubelet goes back, under the new control plane: exit 6, state planned; without the fault `resume` "
+        "completes.",
         once=False,
     ),
     Fault(

@@ -103,13 +103,18 @@ def sync_static_pods(settings: LabSettings, record: NodeRecord) -> None:
 
 
 def _crashes(settings: LabSettings, record: NodeRecord, pod: StaticPod) -> bool:
-    fault = {"kube-apiserver": "apiserver-never-ready", "kube-scheduler": "scheduler-crashes"}.get(pod.name)
-    return (
-        fault is not None
-        and record.name == settings.control_planes[0]
-        and pod.image != releases.image(pod.name, settings.from_version)
-        and faults.is_on(Path(settings.directory), fault)
+    if pod.image == releases.image(pod.name, settings.from_version):
+        return False
+    switched = (
+        fault
+        for fault, component, nodes in (
+            ("apiserver-never-ready", "kube-apiserver", settings.control_planes[:1]),
+            ("second-apiserver-never-ready", "kube-apiserver", settings.control_planes[1:2]),
+            ("scheduler-crashes", "kube-scheduler", settings.control_planes[:1]),
+        )
+        if component == pod.name and record.name in nodes
     )
+    return any(faults.is_on(Path(settings.directory), fault) for fault in switched)
 
 
 def is_stale(record: NodeRecord, world: World) -> bool:

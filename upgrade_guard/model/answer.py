@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Answer:
-    """`everything_back`, or a pause in which a person decides while the cluster serves; `why` as a sentence."""
+    """`everything_back`, or a pause in which a person decides while the cluster serves; `why` as a sentence.
+
+    `lanes_back`: before the pause, what failed is put back by itself, as its phase amends it.
+    """
 
     everything_back: bool
     why: str
+    lanes_back: bool = False

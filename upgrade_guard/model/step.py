@@ -89,8 +89,9 @@ class Phase:
 
     `at_once` lanes run at the same time. `amends` says what a failure of one lane means: None, the run has failed (and
     rolls back once something has changed); otherwise the steps it returns for that lane put it back (there may be
-    none), and the run then stops for a person's decision. `decides`: what comes behind it depends on what it finds, so
-    the workflow is asked again once it was walked. `goes_on`: after such a problem in one lane the other lanes are
+    none), and the run then stops for a person's decision. `weighs`: first the workflow is asked what such a failure is
+    answered with, and a lane is put back where it says so. `decides`: what comes behind it depends on what it finds,
+    so the workflow is asked again once it was walked. `goes_on`: after such a problem in one lane the other lanes are
     walked to their end all the same. `pauses`: on a way back, what fails here leaves it to a person and does not stop
     the way back as failed.
     """
@@ -104,3 +105,4 @@ class Phase:
     decides: bool = False
     goes_on: Callable[[Exception], bool] = never
     pauses: bool = False
+    weighs: bool = False

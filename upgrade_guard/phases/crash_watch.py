@@ -9,6 +9,7 @@ well (measured): it waits for a pod that runs at one moment (kubeadm, util/apicl
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
@@ -33,7 +34,7 @@ CRASHES = 2
 
 
 def watched(site: Site, cluster: Cluster, node: Node, work: Callable[[], object]) -> None:
-    """Do `work`, which waits for kubeadm on `node`.
+    """Do `work`, which waits for kubeadm on `node`, and count what crashes from then on.
 
     Raises NothingWillCome with the last words of what crash-loops, and HostUnreachable that names the other control
     planes that are lost: kubeadm waits for every member of etcd (cmd/kubeadm/app/util/etcd), for a quarter of an hour.
@@ -41,6 +42,8 @@ def watched(site: Site, cluster: Cluster, node: Node, work: Callable[[], object]
     tools = site.on(node)
     others = tuple(plane for plane in cluster.control_planes if plane.name != node.name)
     crashes = Crashes(tools, node)
+    with contextlib.suppress(GuardError):  # else the first look begins to count
+        crashes.begin()
     crashed: list[Container] = []
     lost: dict[str, str] = {}
     ended = threading.Event()
@@ -86,7 +89,8 @@ def lost_now(site: Site, others: tuple[Node, ...]) -> dict[str, str]:
 class Crashes:
     """What crash-loops among the new components of one control plane, from the first look on.
 
-    What restarted before that and runs has done so for reasons of its own.
+    What restarted before that and runs has done so for reasons of its own. Of a pod whose container runs the ended ones
+    say nothing more: they may be those of an earlier attempt.
     """
 
     def __init__(self, tools: NodeTools, node: Node) -> None:
@@ -96,11 +100,22 @@ class Crashes:
 
     def looping(self) -> Container | None:
         """A new component that has crashed CRASHES times, if there is one."""
-        new = [one for one in components(self._tools, self._node) if is_new(self._node, one)]
+        new = self._new()
         if self._before is None:
             self._before = {one.pod_uid: one.restarts for one in new if one.running}
         before = self._before
         return next((one for one in new if one.restarts - before.get(one.pod_uid, 0) >= CRASHES), None)
+
+    def begin(self) -> None:
+        """Whatever has crashed until now is of an earlier attempt: kubelet gives a static pod of the same manifest the
+        same id, and counts on.
+        """
+        self._before = {one.pod_uid: one.restarts for one in self._new()}
+
+    def _new(self) -> list[Container]:
+        new = [one for one in components(self._tools, self._node) if is_new(self._node, one)]
+        running = {one.pod_uid for one in new if one.running}
+        return [one for one in new if one.running or one.pod_uid not in running]
 
     def refuse(self) -> None:
         """Raises NothingWillCome with the last words of a new component that crash-loops."""

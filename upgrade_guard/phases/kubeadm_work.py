@@ -153,8 +153,17 @@ def upgrade_worker(site: Site, node: Node, target: Version, name: str) -> Step:
 def _kubeadm_step(
     site: Site, node: Node, target: Version, name: str, look: Callable[[Facts], Seen], work: Callable[[], None]
 ) -> Step:
-    """Wait for a kubeadm that is at work already, look, work, and note on the node that kubeadm ended well."""
+    """Wait for a kubeadm that is at work already, look, work, and note on the node that kubeadm ended well.
+
+    Behind a balancer kubeadm may end well while the node's own API server crash-loops, which is then not waited for.
+    """
     tools = site.on(node)
+    crashes = Crashes(tools, node)
+
+    def look_ahead(facts: Facts) -> Seen:
+        if node.is_control_plane:
+            crashes.refuse()
+        return look(facts)
 
     def probe(facts: Facts) -> Seen:
         return _still_running(site, tools) or look(facts)
@@ -162,7 +171,7 @@ def _kubeadm_step(
     def act(facts: Facts) -> None:
         work()
         tools.files.write(_note(tools, target), facts.run_id.encode())
-        until(site.clock, site.config.upgrade.ready_timeout, lambda: look(facts))
+        until(site.clock, site.config.upgrade.ready_timeout, lambda: look_ahead(facts))
 
     return Step(
         name,

@@ -1,7 +1,8 @@
 """The ladder: a failure after the gate is answered by the mildest means that is right.
 
 A whole rollback loses every write since the snapshot. So it is for a control plane that does not serve, or that cannot
-be made to on the new version; what fails while every control plane serves is a person's to decide.
+be made to on the new version; what fails while every control plane serves is a person's to decide, and what fails on
+one of several while the others serve takes that one back alone.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ from dataclasses import dataclass
 
 from upgrade_guard.errors import GuardError
 from upgrade_guard.model.answer import Answer
-from upgrade_guard.model.cluster import Cluster
+from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen
 from upgrade_guard.phases.looking import SIGHT, NothingWillCome, until
 from upgrade_guard.phases.loss import beyond_budget
+from upgrade_guard.phases.one_plane import others_serve
 from upgrade_guard.phases.site import Site
 
-PAUSE, BACK = "pause", "everything back"
+PAUSE, LANE, BACK = "pause", "it goes back alone, then pause", "everything back"
 
 
 @dataclass(frozen=True)
 class Rung:
-    """What steps of `stage` whose names end in one of `works` are answered with, while every control plane serves and
-    while one does not. `first` is what was tried before that, `why` the reason for the difference.
+    """What steps of `stage` whose names end in one of `works` are answered with: while every control plane `serving`,
+    while only the `others` than that of the step serve, and while those do not either (`away`). `first` is what was
+    tried before that, `why` the reason for the difference.
     """
 
     stage: str
@@ -31,6 +34,7 @@ class Rung:
     what: str
     first: str
     serving: str
+    others: str
     away: str
     why: str
 
@@ -43,6 +47,7 @@ RUNGS = (
         "",
         BACK,
         BACK,
+        BACK,
         "Nothing but packages was changed: going back loses nothing.",
     ),
     Rung(
@@ -50,6 +55,7 @@ RUNGS = (
         (),
         "the package of kubeadm, `kubeadm upgrade plan`",
         "",
+        BACK,
         BACK,
         BACK,
         "Nothing but packages was changed: going back loses nothing.",
@@ -61,7 +67,9 @@ RUNGS = (
         "once more, unless a component crash-loops",
         BACK,
         BACK,
-        "The new version cannot be made to serve.",
+        BACK,
+        "The new version cannot be made to serve. As long as the others serve the old one, that node alone goes back "
+        "and etcd keeps its data.",
     ),
     Rung(
         "control-plane",
@@ -69,32 +77,46 @@ RUNGS = (
         "`kubeadm upgrade node` on a further control plane",
         "once more, unless a component crash-loops",
         PAUSE,
+        LANE,
         BACK,
-        "kubeadm has put that node back by itself, and the others serve the new version.",
+        "The others serve. Where all serve, kubeadm has put that node back by itself.",
     ),
     Rung(
         "control-plane",
         ("kubelet-restart",),
         "the new kubelet of a control plane",
         "waited for, unless systemd starts it again and again",
+        LANE,
+        LANE,
         BACK,
-        BACK,
-        "Nothing would start the control plane's static pods again.",
+        "The old kubelet can run the new control plane; that of one node is no reason to lose data.",
     ),
     Rung(
         "control-plane",
-        ("settled", "settled-again"),
+        ("settled",),
         "a control plane that does not become healthy",
         "waited for, unless a component crash-loops",
         PAUSE,
+        LANE,
         BACK,
-        "Whatever is missing, the API and etcd are there.",
+        "Whatever is missing, the API and etcd are there. The first control plane has nothing to go back to alone.",
+    ),
+    Rung(
+        "control-plane",
+        ("settled-again",),
+        "a control plane that does not become healthy with its new kubelet",
+        "waited for, unless a component crash-loops",
+        PAUSE,
+        LANE,
+        BACK,
+        "It was healthy with the old kubelet.",
     ),
     Rung(
         "control-plane",
         (),
         "packages, drain and uncordon of a control plane",
         "",
+        PAUSE,
         PAUSE,
         BACK,
         "It has no part in what the API serves.",
@@ -106,6 +128,7 @@ RUNGS = (
         "",
         BACK,
         BACK,
+        BACK,
         "The configuration wants it. By default the worker alone goes back.",
     ),
     Rung(
@@ -114,6 +137,7 @@ RUNGS = (
         "the comparison with the baseline, the canary",
         "waited for",
         PAUSE,
+        BACK,
         BACK,
         "What differs may be somebody's own change, and the cluster serves.",
     ),
@@ -135,18 +159,39 @@ def answer(site: Site, cluster: Cluster, facts: Facts, failures: Iterable[tuple[
     Raises HostUnreachable: a machine that cannot be asked means to ask again, and never a rollback.
     """
     problems = tuple(failures)
-    hopeless = next((problem.message for _, problem in problems if isinstance(problem, NothingWillCome)), "")
     rungs = [rung_of(step) for step, _ in problems]
+    hopeless = next((problem.message for _, problem in problems if isinstance(problem, NothingWillCome)), "")
     why = hopeless or rungs[0].why
-    if not hopeless and not any(rung.serving == BACK for rung in rungs) and not _wanted_back(site, rungs):
-        seen = until(site.clock, min(SIGHT, site.config.upgrade.ready_timeout), lambda: all_serve(site, cluster))
-        if isinstance(seen, Done):
-            return Answer(everything_back=False, why="every control plane serves")
-        why = seen.why
+    if not _wanted_back(site, rungs):
+        patience = min(SIGHT, site.config.upgrade.ready_timeout)
+        serving = {rung.serving for rung in rungs}
+        # A component that crash-loops does not serve; a kubelet that does not come up says nothing of that.
+        if BACK not in serving and (not hopeless or serving == {LANE}):
+            seen = until(site.clock, patience, lambda: all_serve(site, cluster))
+            if isinstance(seen, Done):
+                return Answer(everything_back=False, why="every control plane serves", lanes_back=LANE in serving)
+            why, patience = hopeless or seen.why, 0.0
+        node = _goes_back_alone(cluster, problems)
+        if node is not None:
+            alone = node
+            seen = until(site.clock, patience, lambda: others_serve(site, cluster, alone))
+            if isinstance(seen, Done):
+                back = LANE in {rung.others for rung in rungs}
+                return Answer(everything_back=False, why="the other control planes serve", lanes_back=back)
     beyond = beyond_budget(site, cluster, facts)
     if beyond:
         return Answer(everything_back=False, why=beyond)
     return Answer(everything_back=True, why=why)
+
+
+def _goes_back_alone(cluster: Cluster, problems: tuple[tuple[str, GuardError], ...]) -> Node | None:
+    """The control plane that failed, where there are others and its failure is no reason to take them back too."""
+    first, *others = cluster.control_planes
+    step = problems[0][0]
+    if len(problems) > 1 or not others or rung_of(step).others == BACK:
+        return None
+    node = cluster.node(step.split("/")[1])
+    return None if node == first and step.endswith("/settled") else node
 
 
 def _wanted_back(site: Site, rungs: list[Rung]) -> bool:

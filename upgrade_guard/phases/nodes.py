@@ -13,6 +13,7 @@ from upgrade_guard.model.run import Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases import kubeadm_work, node_work, packages
+from upgrade_guard.phases.files_back import files_back as files_as_captured
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import note_down, sha256_of
 from upgrade_guard.vault import node_files
@@ -141,19 +142,8 @@ def put_worker_back(site: Site, cluster: Cluster, node: Node, run_id: str) -> tu
 
 def files_back(site: Site, node: Node, name: str) -> Step:
     """The saved files of a worker, what was added since moved aside."""
-    tools = site.on(node)
 
-    def probe(facts: Facts) -> Seen:
-        left = node_files.differences(tools.files, listing_of(site, facts.run_id, node.name))
-        if left:
-            return NotDone(f"{len(left)} files of {node.name} differ, first {left[0].path} ({left[0].kind})")
-        return Done()
+    def saved(facts: Facts) -> tuple[NodeFiles, Path]:
+        return listing_of(site, facts.run_id, node.name), archive_of(site, facts.run_id, node.name)
 
-    def act(facts: Facts) -> None:
-        kubeadm_work.refuse_unfinished(tools)
-        aside = f"{tools.settings.work_dir}/aside-{facts.run_id}"
-        listing, archive = listing_of(site, facts.run_id, node.name), archive_of(site, facts.run_id, node.name)
-        for manifests in (False, True):
-            node_files.put_back(tools.files, listing, archive, aside, manifests=manifests)
-
-    return Step(name, f"put the files of {node.name} back", probe, act, changes_node=True, lane=node.name)
+    return files_as_captured(site, node, name, saved, manifests=(False, True))

@@ -7,14 +7,23 @@ from dataclasses import replace
 from enum import Enum
 from types import MappingProxyType
 
-from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable, StepFailed
+from upgrade_guard.errors import CommandFailed, DecisionNeeded, GuardError, HostUnreachable, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.run import ApprovalRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step, always
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases import etcd_restore, failed_state, lost_nodes, node_work, old_control_plane, packages
-from upgrade_guard.phases.kubeadm_work import refuse_unfinished
-from upgrade_guard.phases.looking import observation
+from upgrade_guard.phases import (
+    etcd_restore,
+    failed_state,
+    lost_nodes,
+    node_work,
+    old_control_plane,
+    one_plane,
+    packages,
+)
+from upgrade_guard.phases.files_back import captured_in_bundle
+from upgrade_guard.phases.files_back import files_back as files_as_captured
+from upgrade_guard.phases.looking import SIGHT, observation, until
 from upgrade_guard.phases.quiesce import quiesce
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups, problems_of
@@ -22,13 +31,17 @@ from upgrade_guard.phases.verify import comparison
 from upgrade_guard.vault import node_files
 
 CHOICE = "rollback/path"
+EVERYTHING = "rollback/everything"
 
 
 class Path(Enum):
-    """How far back: packages only; files and packages; or etcd with everything (DESIGN: rollback a, b, c)."""
+    """How far back: packages only; files and packages; one control plane while the others serve; or etcd with
+    everything.
+    """
 
     PACKAGES = "packages"
     FILES = "files"
+    ALONE = "alone"
     WHOLE = "whole"
 
 
@@ -37,23 +50,31 @@ def rollback(
     cluster: Cluster,
     facts: Facts,
     approvals: Mapping[str, ApprovalRecord] = MappingProxyType({}),
+    everything: ApprovalRecord | None = None,
 ) -> tuple[Phase, ...]:
     """What is still ahead of a rollback. What is decided on the way is journalled; then the engine asks again.
 
     It begins with the machines that answer. The others go back in the same way once they answer, unless `approvals`, by
-    node, say that a person gave them up; only then is the whole verified.
+    node, say that a person gave them up; only then is the whole verified. With `everything` a person wants the data
+    back too where one control plane would have gone back alone.
     """
-    restores = facts.has(CHOICE) and Path(facts.of(CHOICE)["path"]) is Path.WHOLE
-    answering = lost_nodes.see_who_answers(site, cluster, needs_majority=restores)
-    choice = Phase("rollback-choose", "Choose the way back", (answering, choose(site, cluster)), decides=True)
-    if not facts.has(CHOICE):
+    path = Path(facts.of(CHOICE)["path"]) if facts.has(CHOICE) else None
+    alone: tuple[Phase, ...] = ()
+    if path is Path.ALONE and (everything is not None or facts.has(EVERYTHING)):
+        alone, path = (Phase("rollback-everything", "Everything goes back", (widen(everything),)),), Path.WHOLE
+    elif path is Path.ALONE:
+        alone = one_alone(site, cluster, cluster.node(facts.of(CHOICE)["node"]))
+    answering = lost_nodes.see_who_answers(site, cluster, needs_majority=path is Path.WHOLE)
+    choose_it = (answering, choose(site, cluster, everything))
+    choice = Phase("rollback-choose", "Choose the way back", choose_it, decides=True)
+    if path is None:
         return (choice,)
-    path = Path(facts.of(CHOICE)["path"])
     missing = lost_nodes.absent(facts)
     ground = () if path is Path.PACKAGES else (Phase("rollback-bundle", "The bundle", (sound_bundle(site),)),)
     now = lost_nodes.without(cluster, missing)
     ways = {Path.PACKAGES: packages_only, Path.FILES: files_and_packages, Path.WHOLE: whole}
-    phases = (choice, *ground, *ways[path](site, cluster, now, facts))
+    way = ways[path](site, cluster, now, facts) if path in ways else ()
+    phases = (choice, *ground, *alone, *way)
     if not missing:
         return (*phases, confirm(site, cluster))
     step = lost_nodes.behind(site, cluster, missing, approvals)
@@ -61,8 +82,8 @@ def rollback(
     lost = lost_nodes.given_up(facts)
     stay = lost_nodes.without(cluster, lost)
     late = lost_nodes.only(stay, missing)
-    later = {Path.PACKAGES: packages_only, Path.FILES: files_and_packages, Path.WHOLE: whole_later}
-    if late.nodes:
+    later = {**ways, Path.WHOLE: whole_later}
+    if late.nodes and path in later:  # where one control plane goes back alone, no other node was touched
         phases = (*phases, *later[path](site, stay, late, facts))
     gone = [node for node in cluster.control_planes if node.name in lost]
     if gone:
@@ -83,21 +104,34 @@ def confirm(site: Site, cluster: Cluster, without: tuple[str, ...] = ()) -> Phas
     )
 
 
-def given_up_steps(facts: Facts) -> tuple[str, ...]:
-    """What was begun of the way back on nodes that a person has given up since: it is not finished any more."""
+def given_up_steps(facts: Facts, *, everything: bool = False) -> tuple[str, ...]:
+    """What was begun and is not finished any more: on nodes that a person has given up since, and of the way back of
+    one control plane where a person wants `everything` back since.
+    """
     gone = tuple(f"rollback/{name}/" for name in lost_nodes.given_up(facts))
     ours = "/remove-member"
-    return tuple(name for name in sorted(facts.started) if name.startswith(gone) and not name.endswith(ours))
+    left = [name for name in sorted(facts.started) if name.startswith(gone) and not name.endswith(ours)]
+    if everything or facts.has(EVERYTHING):
+        left += [name for name in sorted(facts.started) if name.startswith("rollback/") and "/alone/" in name]
+    return tuple(left)
 
 
-def choose(site: Site, cluster: Cluster) -> Step:
-    """Look at what was changed. Whatever cannot be told apart from a new component that ran takes the whole way."""
+def choose(site: Site, cluster: Cluster, everything: ApprovalRecord | None = None) -> Step:
+    """Look at what was changed. Whatever cannot be told apart from a new component that ran takes the whole way, but
+    where it ran on one control plane only while the others serve.
+    """
 
     def look(facts: Facts) -> Seen:
         path, why = chosen(site, cluster, facts)
+        records: tuple[ApprovalRecord, ...] = ()
+        if path is Path.ALONE and everything is not None:
+            path, why, records = Path.WHOLE, everything.subject, (everything,)
         if path is Path.WHOLE:
             lost_nodes.refuse_minority(cluster, lost_nodes.silence(facts))
-        return Done({"path": path.value, "why": why})
+        result = {"path": path.value, "why": why}
+        if path is Path.ALONE:
+            result["node"] = next(node.name for node in cluster.control_planes if kubeadm_began(node, facts))
+        return Done(result, records)
 
     return observation(CHOICE, "choose the way back", look, lasting=True)
 
@@ -138,31 +172,56 @@ def chosen(site: Site, cluster: Cluster, facts: Facts) -> tuple[Path, str]:
     """The path and the reason for it."""
     if not control_plane_touched(cluster, facts):
         return Path.PACKAGES, "only packages were changed"
-    bundle = bundle_of(site, facts)
-    for node in cluster.control_planes:
-        tools = site.on(node)
-        if node.name in lost_nodes.absent(facts):
-            if kubeadm_began(node, facts):
-                return Path.WHOLE, f"{node.name} does not answer, and kubeadm had begun to change it"
-            continue
-        try:
-            changed = node_files.differences(tools.files, bundle.manifest.node_files[node.name], manifests=True)
-            moved = kubeadm_moved_manifests(site, node, facts)
-        except HostUnreachable:
-            raise  # asked again; what it would say decides
-        except CommandFailed as problem:
-            if problem.exit_status is None:
-                raise HostUnreachable(
-                    f"{node.name} cannot say in time what ran there: {problem.message}", hint=problem.hint
-                ) from problem
-            return Path.WHOLE, f"{node.name} cannot say what ran there: {problem.message}"
-        except GuardError as problem:
-            return Path.WHOLE, f"{node.name} cannot say what ran there: {problem.message}"
-        if changed:
-            return Path.WHOLE, f"the manifests of {node.name} are new: {changed[0].path}"
-        if moved:
-            return Path.WHOLE, f"kubeadm had replaced manifests of {node.name}: {moved}"
-    return Path.FILES, "no component of the new version ran on any control plane"
+    ran = {node.name: why for node in cluster.control_planes if (why := _what_ran(site, node, facts))}
+    if not ran:
+        return Path.FILES, "no component of the new version ran on any control plane"
+    if len(ran) == 1 and not set(lost_nodes.absent(facts)) & {node.name for node in cluster.control_planes}:
+        name = next(iter(ran))
+        if _others_are_as_before(site, cluster, cluster.node(name)):
+            return Path.ALONE, f"the new version ran on {name} alone, and the others serve the old one"
+    return Path.WHOLE, next(iter(ran.values()))
+
+
+def _what_ran(site: Site, node: Node, facts: Facts) -> str:
+    """Why a component of the new version may have run on this control plane; "" where none did."""
+    tools = site.on(node)
+    if node.name in lost_nodes.absent(facts):
+        return f"{node.name} does not answer, and kubeadm had begun to change it" if kubeadm_began(node, facts) else ""
+    listing = bundle_of(site, facts).manifest.node_files[node.name]
+    try:
+        changed = node_files.differences(tools.files, listing, manifests=True)
+        moved = kubeadm_moved_manifests(site, node, facts)
+    except HostUnreachable:
+        raise  # asked again; what it would say decides
+    except CommandFailed as problem:
+        if problem.exit_status is None:
+            raise HostUnreachable(
+                f"{node.name} cannot say in time what ran there: {problem.message}", hint=problem.hint
+            ) from problem
+        return f"{node.name} cannot say what ran there: {problem.message}"
+    except GuardError as problem:
+        return f"{node.name} cannot say what ran there: {problem.message}"
+    if changed:
+        return f"the manifests of {node.name} are new: {changed[0].path}"
+    return f"kubeadm had replaced manifests of {node.name}: {moved}" if moved else ""
+
+
+def _others_are_as_before(site: Site, cluster: Cluster, node: Node) -> bool:
+    """Do the others serve, at the old version, a cluster that kubeadm has not recorded as upgraded?
+
+    kubeadm records it before it changes add-ons and what all nodes share (cmd/upgrade/apply.go).
+    """
+    others = [one for one in cluster.control_planes if one.name != node.name]
+
+    def look() -> Seen:
+        seen = one_plane.others_serve(site, cluster, node)
+        if not isinstance(seen, Done):
+            return seen
+        served = {str(site.api_server(other).version()) for other in others}
+        recorded = site.kubectl(others[0]).kubeadm_config().kubernetes_version
+        return Done() if {*served, recorded} == {cluster.version} else NotDone("they are not at the old version")
+
+    return bool(others) and isinstance(until(site.clock, SIGHT, look), Done)
 
 
 def kubeadm_moved_manifests(site: Site, node: Node, facts: Facts) -> str:
@@ -206,6 +265,47 @@ def files_and_packages(site: Site, cluster: Cluster, going: Cluster, _: Facts) -
         )
         steps.append(node_work.uncordon(site, cluster, node, f"rollback/{node.name}/uncordon", node.name))
     return (Phase("rollback-files", "Files and packages back", tuple(steps)),) if steps else ()
+
+
+def one_alone(site: Site, cluster: Cluster, node: Node) -> tuple[Phase, ...]:
+    """(d) The only control plane on which the new version ran, while the others serve; etcd keeps its data."""
+    return (
+        Phase(
+            "rollback-alone",
+            "One control plane back",
+            tuple(
+                _or_ask(cluster, step) for step in one_plane.back(site, cluster, node, f"rollback/{node.name}/alone")
+            ),
+        ),
+    )
+
+
+def _or_ask(cluster: Cluster, step: Step) -> Step:
+    """The same step; where it fails a person decides, because the other control planes serve."""
+
+    def act(facts: Facts) -> None:
+        try:
+            step.act(facts)
+        except HostUnreachable:
+            raise
+        except StepFailed as problem:
+            raise DecisionNeeded(
+                f"{problem.message.rstrip('.')}; the other control planes serve the old version",
+                hint="cure it and type `upgrade-guard resume`; to take everything back, etcd's data too: "
+                f"`upgrade-guard rollback --everything --confirm-cluster {cluster.name}`",
+                reasons=problem.reasons,
+            ) from problem
+
+    return replace(step, act=act)
+
+
+def widen(everything: ApprovalRecord | None) -> Step:
+    """A person wants everything back where one control plane would have gone back alone."""
+
+    def look(_: Facts) -> Seen:
+        return Done({"asked": True}, () if everything is None else (everything,))
+
+    return observation(EVERYTHING, "take everything back, as was asked for", look, lasting=True)
 
 
 def whole(site: Site, cluster: Cluster, going: Cluster, facts: Facts) -> tuple[Phase, ...]:
@@ -338,33 +438,6 @@ def all_nodes(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
 
 def files_back(site: Site, node: Node, *, manifests: bool) -> Step:
     """The node's files as in the bundle, what was added since moved aside. Manifests last: kubelet acts on them."""
-    tools = site.on(node)
     what = "manifests" if manifests else "files"
-
-    def probe(facts: Facts) -> Seen:
-        listing = bundle_of(site, facts).manifest.node_files[node.name]
-        left = node_files.differences(tools.files, listing, manifests=manifests)
-        if left:
-            return NotDone(f"{len(left)} files of {node.name} differ, first {left[0].path} ({left[0].kind})")
-        return Done()
-
-    def act(facts: Facts) -> None:
-        refuse_unfinished(tools)
-        bundle = bundle_of(site, facts)
-        aside = f"{tools.settings.work_dir}/aside-{facts.run_id}"
-        node_files.put_back(
-            tools.files,
-            bundle.manifest.node_files[node.name],
-            bundle.node_archive(node.name),
-            aside,
-            manifests=manifests,
-        )
-
-    return Step(
-        f"rollback/{node.name}/{what}",
-        f"put the {what} of {node.name} back",
-        probe,
-        act,
-        changes_node=True,
-        lane=node.name,
-    )
+    name = f"rollback/{node.name}/{what}"
+    return files_as_captured(site, node, name, captured_in_bundle(site, node), manifests=(manifests,))

@@ -44,12 +44,16 @@ class UpgradeWorkflow:
         target: Version,
         approve: Approve,
         given_up: Mapping[str, ApprovalRecord] = MappingProxyType({}),
+        everything: ApprovalRecord | None = None,
     ) -> None:
-        """`given_up` has the approval for each node that a rollback is not to wait for."""
+        """`given_up` has the approval for each node that a rollback is not to wait for, `everything` the one for taking
+        everything back where one control plane would go back alone.
+        """
         self.site = site
         self.target = target
         self.approve = approve
         self.given_up = given_up
+        self.everything = everything
 
     def ahead(self, state: State, facts: Facts) -> tuple[Phase, ...]:
         """What leads from `state` to the next one; without an event at the end the engine asks again."""
@@ -73,7 +77,7 @@ class UpgradeWorkflow:
             case State.NODES_UPGRADED:
                 return (verify(site, cluster, target),)
             case State.ROLLING_BACK:
-                return way_back.rollback(site, cluster, facts, self.given_up)
+                return way_back.rollback(site, cluster, facts, self.given_up, self.everything)
             case _:
                 return ()
 
@@ -94,8 +98,8 @@ class UpgradeWorkflow:
         return lost_nodes.outdated(self.site, inspected_cluster(facts), facts, way_back.CHOICE)
 
     def given_up_steps(self, facts: Facts) -> tuple[str, ...]:
-        """The way back that was begun on nodes that were given up since."""
-        return way_back.given_up_steps(facts)
+        """The way back that was begun on nodes that were given up since, or was not wide enough."""
+        return way_back.given_up_steps(facts, everything=self.everything is not None)
 
     def answer(self, failures: Iterable[tuple[str, GuardError]], facts: Facts) -> Answer:
         """The mildest means that is right."""

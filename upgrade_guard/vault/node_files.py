@@ -7,7 +7,7 @@ staticpods.go), and files and etcd must be from the same instant, because rights
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from upgrade_guard.vault.manifest import NodeFile, NodeFiles
 from upgrade_guard.vault.node_archive import NodeArchive, archive_name, read_archive, read_one
 from upgrade_guard.vault.node_watch import OURS, existing, look, real_directory, watch
 
-__all__ = ["Difference", "NodeFile", "NodeFiles", "PutBack", "capture", "differences", "put_back", "read_one"]
+__all__ = ["Difference", "NodeFile", "NodeFiles", "PutBack", "capture", "differences", "every", "put_back", "read_one"]
 
 _AT_ONCE = 200  # paths on one command line; ssh hands a command over as one word of at most 128 KiB
 
@@ -69,8 +69,18 @@ def capture(files: Files, node: Node, settings: NodeSettings, local: Path) -> No
     )
 
 
-def differences(files: Files, listing: NodeFiles, *, manifests: bool | None = None) -> tuple[Difference, ...]:
-    """What is not as it was captured. `manifests`: only static pods (True), everything else (False), both (None)."""
+def every(_: str) -> bool:
+    """Whatever path it is, it is meant."""
+    return True
+
+
+def differences(
+    files: Files, listing: NodeFiles, *, manifests: bool | None = None, which: Callable[[str], bool] = every
+) -> tuple[Difference, ...]:
+    """What is not as it was captured. `manifests`: only static pods (True), everything else (False), both (None).
+
+    `which` says of a path whether it is looked at.
+    """
     roots, _ = existing(files, (*listing.watched, *listing.absent))
     entries = {entry.path: entry for entry in look(files, roots, listing.left_out)}
     before = {file.path: file for file in listing.present}
@@ -90,19 +100,30 @@ def differences(files: Files, listing: NodeFiles, *, manifests: bool | None = No
         ),
         *(Difference(path, "added") for path in entries if path not in before),
     ]
-    chosen = (one for one in found if manifests is None or _is_manifest(listing, one.path) is manifests)
+    chosen = (
+        one for one in found if which(one.path) and (manifests is None or _is_manifest(listing, one.path) is manifests)
+    )
     return tuple(sorted(chosen, key=lambda one: one.path))
 
 
-def put_back(files: Files, listing: NodeFiles, local: Path, aside_dir: str, *, manifests: bool) -> PutBack:
+def put_back(
+    files: Files,
+    listing: NodeFiles,
+    local: Path,
+    aside_dir: str,
+    *,
+    manifests: bool,
+    which: Callable[[str], bool] = every,
+) -> PutBack:
     """Make a node's files as they were captured: static pods only (`manifests=True`), or everything but them.
 
-    Nothing is deleted: what was added or changed is moved beneath `aside_dir` on the node. Acting twice is harmless.
+    `which` says of a path whether it is meant. Nothing is deleted: what was added or changed is moved beneath
+    `aside_dir` on the node. Acting twice is harmless.
     Raises Refused, before anything is touched, for an archive that is not the one that was captured.
     """
     archive = read_archive(local)
     _refuse_other_archive(archive, listing, local)
-    found = differences(files, listing, manifests=manifests)
+    found = differences(files, listing, manifests=manifests, which=which)
     pods = frozenset(
         path for path, file in archive.files.items() if file.kind == "file" and _is_manifest(listing, path)
     )

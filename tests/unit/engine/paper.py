@@ -146,6 +146,7 @@ class PaperWorkflow:
     workers: tuple[str, ...] = ("w1", "w2")
     at_once: int = 1
     amends: bool = True
+    weighs: bool = False
     evidence_differs: dict[str, Any] = field(default_factory=dict)
     replaced: dict[State, tuple[Phase, ...]] = field(default_factory=dict)
     evidence_asked: int = 0
@@ -187,7 +188,8 @@ class PaperWorkflow:
                     for what in ("drain", "packages", "uncordon")
                 )
                 amends = self._put_back if self.amends else None
-                return (Phase("nodes", "Nodes", changes, Event.NODES_CHANGED, self.at_once, amends),)
+                phase = Phase("nodes", "Nodes", changes, Event.NODES_CHANGED, self.at_once, amends, weighs=self.weighs)
+                return (phase,)
             case State.NODES_UPGRADED:
                 return (Phase("verify", "Verify", (step("verify/baseline", lasting=False),), Event.UPGRADE_CONFIRMED),)
             case State.ROLLING_BACK:

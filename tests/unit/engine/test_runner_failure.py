@@ -65,6 +65,37 @@ def test_a_milder_answer_keeps_everything_and_says_why(room: Room) -> None:
     assert room.go_on().outcome == "completed"
 
 
+@pytest.mark.parametrize(
+    ("answer", "said", "put_back"),
+    [
+        (Answer(everything_back=False, why="the others serve", lanes_back=True), "Only w1 went back: the others", 1),
+        (Answer(everything_back=False, why="all serve"), "Nothing was taken back: all serve", 0),
+    ],
+)
+def test_a_failure_that_is_weighed_takes_its_lane_back_where_the_answer_says_so(
+    make_room: Callable[..., Room], answer: Answer, said: str, put_back: int
+) -> None:
+    room = make_room(weighs=True)
+    room.workflow.answers = answer
+    room.cluster.trouble["nodes/w1/packages"] = raising(StepFailed("dpkg was interrupted"))
+    with pytest.raises(DecisionNeeded, match=said):
+        room.go_on()
+    assert room.acted("amend/w1/packages") == put_back
+    room.cluster.trouble.clear()
+    assert room.go_on().state is State.COMPLETED
+    assert room.acted("nodes/w1/drain") == 1 + put_back
+
+
+def test_a_failure_that_is_weighed_takes_everything_back_where_that_is_the_answer(
+    make_room: Callable[..., Room],
+) -> None:
+    room = make_room(weighs=True)
+    room.cluster.trouble["nodes/w1/packages"] = raising(StepFailed("dpkg was interrupted"))
+    with pytest.raises(RolledBack):
+        room.go_on()
+    assert room.acted("amend/w1/packages") == 0
+
+
 def test_where_nobody_can_see_what_is_right_nothing_is_decided(room: Room) -> None:
     def blind(*_: object) -> Answer:
         raise HostUnreachable("cp2 cannot be reached")

@@ -66,6 +66,25 @@ def test_what_lies_there_crashed_at_the_first_look_counts_whole() -> None:
     assert crashes(Runtime([replace(ONE, restarts=CRASHES, running=False)])).looping() is not None
 
 
+def test_what_crashed_before_the_work_began_is_of_an_earlier_attempt() -> None:
+    """kubelet counts on for a static pod of the same manifest, which has the same id."""
+    runtime = Runtime([replace(ONE, restarts=24, running=False)])
+    watch = crashes(runtime)
+    watch.begin()
+    assert watch.looping() is None
+    runtime.rows.append(replace(ONE, id="2", restarts=25))
+    assert watch.looping() is None
+    runtime.rows = [replace(ONE, id="4", restarts=24 + CRASHES, running=False)]
+    assert watch.looping() == runtime.rows[0]
+
+
+def test_an_ended_container_of_a_pod_that_runs_says_nothing() -> None:
+    runtime = Runtime([replace(ONE, restarts=24, running=False), replace(ONE, id="2")])
+    watch = crashes(runtime)
+    assert watch.looping() is None
+    assert watch.looping() is None
+
+
 def test_a_new_pod_counts_anew() -> None:
     runtime = Runtime([replace(ONE, image=OLD, restarts=7)])
     watch = crashes(runtime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from upgrade_guard.config import Config
 from upgrade_guard.config.schema import RollbackSettings, UpgradeSettings
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
 from upgrade_guard.hosts.transcript import SilentTranscript
+from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.etcd import MemberHealth
 from upgrade_guard.model.step import Facts
@@ -39,7 +40,7 @@ class Serving:
     """A site as the ladder asks it: who is away."""
 
     away: tuple[str, ...] = ()
-    sick: bool = False
+    sick: int = 0
     revision: int = 100
     lost: bool = False
     config: Config = field(default_factory=lambda: Config(upgrade=UpgradeSettings(ready_timeout=2.0)))
@@ -61,7 +62,8 @@ class Serving:
 
         class Etcdctl:
             def endpoint_health(self, *, cluster: bool) -> list[MemberHealth]:
-                return [MemberHealth("https://10.0.0.1:2379", healthy=not (cluster and site.sick))]
+                rows = range(1, 4 if cluster else 2)
+                return [MemberHealth(f"https://10.0.0.{one}:2379", healthy=one > site.sick) for one in rows]
 
             def revision(self) -> int:
                 return site.revision
@@ -93,8 +95,12 @@ def whole_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer(place: Serving, *failures: tuple[str, GuardError]) -> tuple[bool, str]:
-    found = ladder.answer(cast("Site", place), CLUSTER, FACTS, failures)
+    found = weighed(place, CLUSTER, *failures)
     return found.everything_back, found.why
+
+
+def weighed(place: Serving, cluster: Cluster, *failures: tuple[str, GuardError]) -> Answer:
+    return ladder.answer(cast("Site", place), cluster, FACTS, failures)
 
 
 @pytest.mark.parametrize(
@@ -113,24 +119,63 @@ def answer(place: Serving, *failures: tuple[str, GuardError]) -> tuple[bool, str
     ],
 )
 def test_while_every_control_plane_serves_a_person_decides(step: str) -> None:
+    other = "cp1" if "/cp2/" in step else "cp2"
     assert answer(Serving(), (step, FAILED)) == (False, "every control plane serves")
-    assert answer(Serving(away=("cp2",)), (step, FAILED)) == (True, "the API server of cp2 is not ready")
+    assert answer(Serving(away=(other,)), (step, FAILED)) == (True, f"the API server of {other} is not ready")
     assert answer(Serving(away=("endpoint",)), (step, FAILED)) == (True, "the cluster's endpoint does not answer")
-    assert answer(Serving(sick=True), (step, FAILED)) == (True, "etcd is not healthy at https://10.0.0.1:2379")
+    sick = "etcd is not healthy at https://10.0.0.1:2379, https://10.0.0.2:2379"
+    assert answer(Serving(sick=2), (step, FAILED)) == (True, sick)
 
 
-@pytest.mark.parametrize(
-    "step", ["plan/cp1/kubeadm", "control-plane/cp1/apply", "control-plane/cp1/kubelet-restart", "nodes/w1/drain"]
-)
+@pytest.mark.parametrize("step", ["plan/cp1/kubeadm", "control-plane/cp1/apply", "nodes/w1/drain"])
 def test_what_cannot_be_made_to_serve_goes_back(step: str) -> None:
     assert answer(Serving(), (step, FAILED))[0]
 
 
 def test_a_crash_loop_is_not_waited_for() -> None:
     place = Serving()
-    looping = NothingWillCome("the new kube-apiserver on cp2 crash-loops")
-    assert answer(place, ("control-plane/cp2/upgrade-node", looping)) == (True, looping.message)
+    looping = NothingWillCome("the new kube-apiserver on cp1 crash-loops")
+    assert answer(place, ("control-plane/cp1/settled", looping)) == (True, looping.message)
     assert place.clock.passed == 0
+
+
+@pytest.mark.parametrize("failed", [FAILED, NothingWillCome("systemd has started it again 2 times")])
+def test_a_kubelet_goes_back_alone_while_every_control_plane_serves(failed: StepFailed) -> None:
+    step = ("control-plane/cp1/kubelet-restart", failed)
+    found = weighed(Serving(), CLUSTER, step)
+    assert (found.everything_back, found.lanes_back, found.why) == (False, True, "every control plane serves")
+    assert answer(Serving(away=("cp1", "cp2")), step)[0], "nobody serves"
+
+
+THREE = Cluster("prod", "v1.27.16", (CP1, CP2, replace(CP2, name="cp3"), W1), "1", "3.5.24", 1)
+LOOPING = NothingWillCome("the new kube-apiserver crash-loops")
+
+
+@pytest.mark.parametrize("failed", [FAILED, LOOPING])
+@pytest.mark.parametrize(
+    ("step", "back"),
+    [
+        ("control-plane/cp3/upgrade-node", True),
+        ("control-plane/cp3/settled", True),
+        ("control-plane/cp3/kubelet-restart", True),
+        ("control-plane/cp1/kubelet-restart", True),
+        ("control-plane/cp1/settled-again", True),
+        ("control-plane/cp3/drain", False),
+    ],
+)
+def test_while_the_others_serve_the_one_that_failed_goes_back_alone(step: str, back: bool, failed: StepFailed) -> None:
+    name = step.split("/")[1]
+    found = weighed(Serving(away=(name,)), THREE, (step, failed))
+    assert (found.everything_back, found.lanes_back) == (False, back)
+    assert found.why == "the other control planes serve"
+    assert weighed(Serving(away=(name, "cp2")), THREE, (step, failed)).everything_back
+    assert weighed(Serving(away=(name, "endpoint")), THREE, (step, failed)).everything_back
+    assert weighed(Serving(away=(name,), sick=2), THREE, (step, failed)).everything_back, "etcd has no majority"
+
+
+def test_the_first_control_plane_has_nothing_to_go_back_to_alone() -> None:
+    """kubeadm-config and what all nodes share are new by then."""
+    assert weighed(Serving(away=("cp1",)), THREE, ("control-plane/cp1/settled", LOOPING)).everything_back
 
 
 def test_the_gravest_of_two_failures_decides() -> None:
