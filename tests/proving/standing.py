@@ -65,14 +65,17 @@ def begin(cluster: Cluster) -> Standing:
     return found
 
 
-def came_back(cluster: Cluster, before: Standing) -> None:
-    """Everything as before: versions, etcd's data, packages, holds and sources; and kubeadm can plan again."""
+def came_back(cluster: Cluster, before: Standing, *, data: bool = True) -> None:
+    """Everything as before: versions, packages, holds and sources; and kubeadm can plan again.
+
+    `data`: etcd's too, so that what was written after the snapshot is gone; else it is still there.
+    """
     until(cluster.settled, READY_TIMEOUT)
     assert standing(cluster) == before
     until(lambda: members.equal(cluster), READY_TIMEOUT)
     names = cluster.kubectl("get", "configmap", "-o", "name").split()
     assert "configmap/before" in names
-    assert "configmap/after" not in names
+    assert ("configmap/after" in names) is not data
     assert "upgrade-guard-canary" not in cluster.kubectl("get", "pods,services", "-n", "kube-system")
     # Its health check is a Job that has fifteen seconds: a controller manager that has just begun needs more.
     plan = ("kubeadm", "upgrade", "plan", f"v{NEW}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from proving import faults, images, measured
-from proving.cluster import Cluster
-from proving.ground import NEW, OLD
+from proving.cluster import READY_TIMEOUT, Cluster
+from proving.ground import NEW, OLD, until
 from proving.operators import Operator
-from proving.standing import begin, came_back, went_up
+from proving.standing import begin, came_back, standing, went_up
 from proving.watching import ApiWatch, CrashWatch
 from proving.wheel import on_the_node
 
@@ -47,8 +47,10 @@ def test_a_broken_scheduler_is_rolled_back_through_a_kill(mounted_etcd: Cluster,
     node.import_image(images.of(NEW) / "kube-scheduler.tar")
 
 
-def test_a_broken_kubelet_is_rolled_back(mounted_etcd: Cluster, operator: Operator) -> None:
-    """The control plane is new and works; the package of the new kubelet in a second repository does not."""
+def test_a_broken_kubelet_goes_back_alone(mounted_etcd: Cluster, operator: Operator) -> None:
+    """The control plane is new and works; the package of the new kubelet in a second repository does not. Then a person
+    takes everything back.
+    """
     cluster, node = mounted_etcd, mounted_etcd.control_plane
     before = begin(cluster)
     repository = faults.broken_kubelet(node)
@@ -57,10 +59,23 @@ def test_a_broken_kubelet_is_rolled_back(mounted_etcd: Cluster, operator: Operat
         run.when(lambda: operator.stands_at() == "copied")
         cluster.kubectl("create", "configmap", "after")
         ended = run.wait()
-    assert ended.status == 7, ended.said[-4000:]
+    assert ended.status == 6, ended.said[-4000:]
+    assert f"Only kubelet of {node.name} went back" in ended.said
+    until(cluster.settled, READY_TIMEOUT)
+    paused = standing(cluster)
+    assert (paused.kubelets, paused.cordoned) == (before.kubelets, before.cordoned)
+    assert paused.images[node.name]["kube-apiserver"].endswith(f":v{NEW}")
+    assert "configmap/after" in cluster.kubectl("get", "configmap", "-o", "name").split()
+    name = "broken kubelet package"
+    measured.keep(measured.row(name, "its kubelet went back, paused", measured.stages_of(operator), api))
+
+    with ApiWatch(node.address) as api:
+        ended = operator.run("rollback", "--confirm-cluster", cluster.name)
+    assert ended.status == 0, ended.said[-4000:]
     came_back(cluster, before)
-    stop, stages = measured.from_stop_to_api(operator), measured.stages_of(operator)
-    measured.keep(measured.row("broken kubelet package", "rolled back", stages, api, from_stop_to_api=stop))
+    stages = {"rollback": measured.stages_of(operator)["rollback"]}
+    stop = measured.from_stop_to_api(operator)
+    measured.keep(measured.row(f"{name}, then `rollback`", "rolled back", stages, api, from_stop_to_api=stop))
     node.run("rm", repository)
 
 

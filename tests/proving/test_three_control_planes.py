@@ -6,6 +6,7 @@ Each of the three leads etcd in one of the scenarios: the snapshot comes from th
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -18,6 +19,7 @@ from proving.watching import ApiWatch, CrashWatch, ready_version
 
 BROKEN = "this build is broken"
 BROKEN_SECOND = "broken API server on the second of three"
+THEN_BACK = f"{BROKEN_SECOND}, then `rollback`"
 
 
 def test_by_hand_a_broken_api_server_on_the_second(three_planes: Cluster) -> None:
@@ -38,14 +40,39 @@ def test_by_hand_a_broken_api_server_on_the_second(three_planes: Cluster) -> Non
         stages = {"control plane": time.monotonic() - began}
         stages["rollback"] = by_hand.back_together(cluster)
     came_back(cluster, before)
-    name, back = f"{measured.BY_HAND}{BROKEN_SECOND}", stages["rollback"]
+    name, back = f"{measured.BY_HAND}{THEN_BACK}", stages["rollback"]
     measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=back))
     second.import_image(images.of(NEW) / "kube-apiserver.tar")
 
 
+def test_a_broken_api_server_on_the_first_takes_it_back_alone(three_planes: Cluster, operators: list[Operator]) -> None:
+    """The others serve the old version: no data is restored, and what was written meanwhile is still there."""
+    cluster = three_planes
+    first = cluster.control_plane
+    before = begin(cluster)
+    members.lead(cluster, first)
+    first.import_image(images.broken("kube-apiserver", NEW))
+    operator = outside(cluster, "first-alone")
+    operators.append(operator)
+    with ApiWatch(cluster.api_address) as api:
+        run = operator.start("run", f"v{NEW}", "--yes")
+        run.when(operator.wrote_after_the_snapshot)
+        ended = run.wait()
+    assert ended.status == 7, ended.said[-4000:]
+    assert "crash-loops" in ended.said
+    came_back(cluster, before, data=False)
+    name = "broken API server on the first of three"
+    measured.keep(measured.row(name, "it went back alone, rolled back", measured.stages_of(operator), api))
+    first.import_image(images.of(NEW) / "kube-apiserver.tar")
+
+
 @pytest.mark.main_path
-def test_a_broken_api_server_on_the_second_is_rolled_back(three_planes: Cluster, operators: list[Operator]) -> None:
-    """The first is wholly new by then, the third has not begun; the member that leads etcd is on the second."""
+def test_a_broken_api_server_on_the_second_takes_it_back_alone(
+    three_planes: Cluster, operators: list[Operator]
+) -> None:
+    """The first is wholly new by then, the third has not begun; the member that leads etcd is on the second. Then a
+    person takes everything back.
+    """
     cluster = three_planes
     first, second, _ = cluster.control_planes
     before = begin(cluster)
@@ -58,28 +85,44 @@ def test_a_broken_api_server_on_the_second_is_rolled_back(three_planes: Cluster,
         run.when(operator.wrote_after_the_snapshot)
         run.when(lambda: second.at_work("kubeadm", "upgrade", "node"))
         assert images_of(first)["kube-apiserver"].endswith(f":v{NEW}")
-        assert f"kubelet {NEW}-" in first.run("dpkg-query", "-W", "-f", "${Package} ${Version}\\n", "kubelet")
+        assert f"kubelet {NEW}-" in first.run("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "kubelet")
         ended = run.wait()
-    assert ended.status == 7, ended.said[-4000:]
+    assert ended.status == 6, ended.said[-4000:]
     assert "crash-loops" in ended.said
+    assert f"Only {second.name} went back: the other control planes serve" in ended.said
+    assert images_of(second) == before.images[second.name]
+    assert images_of(first)["kube-apiserver"].endswith(f":v{NEW}")
+    assert "configmap/after" in cluster.kubectl("get", "configmap", "-o", "name").split()
+    measured.keep(measured.row(BROKEN_SECOND, "it went back alone, paused", measured.stages_of(operator), api))
+
+    with ApiWatch(cluster.api_address) as api:
+        ended = operator.run("rollback", "--confirm-cluster", cluster.name)
+    assert ended.status == 0, ended.said[-4000:]
     came_back(cluster, before)
-    stages, stop = measured.stages_of(operator), measured.from_stop_to_api(operator)
-    measured.keep(measured.row(BROKEN_SECOND, "rolled back", stages, api, from_stop_to_api=stop))
+    stages = {"rollback": measured.stages_of(operator)["rollback"]}
+    stop = measured.from_stop_to_api(operator)
+    measured.keep(measured.row(THEN_BACK, "rolled back", stages, api, from_stop_to_api=stop))
     second.import_image(images.of(NEW) / "kube-apiserver.tar")
 
 
 def test_a_rollback_of_three_is_killed_twice(three_planes: Cluster, operators: list[Operator]) -> None:
-    """While etcd is restored on all three, and again while its data is swapped there; the third one leads."""
+    """The first is wholly new when a person has second thoughts. `kill -9` while etcd is restored on all three, and
+    again while its data is swapped there; the third one leads.
+    """
     cluster = three_planes
     first, _, third = cluster.control_planes
     before = begin(cluster)
     members.lead(cluster, third)
-    first.import_image(images.broken("kube-apiserver", NEW))
     operator = outside(cluster, "killed-twice")
     operators.append(operator)
+    run = operator.start("run", f"v{NEW}", "--yes")
+    run.when(operator.wrote_after_the_snapshot)
+    run.when(lambda: operator.doing(f"{first.name}/uncordon"))
+    run.signal(signal.SIGINT)
+    ended = run.wait()
+    assert ended.status == 130, ended.said[-4000:]
     with ApiWatch(cluster.api_address) as api:
-        run = operator.start("run", f"v{NEW}", "--yes")
-        run.when(operator.wrote_after_the_snapshot)
+        run = operator.start("rollback", "--confirm-cluster", cluster.name)
         run.when(lambda: operator.doing("/restore"))
         run.kill()
         run = operator.start("resume", "--yes")
@@ -88,10 +131,10 @@ def test_a_rollback_of_three_is_killed_twice(three_planes: Cluster, operators: l
         ended = operator.run("resume", "--yes")
     assert ended.status == 7, ended.said[-4000:]
     came_back(cluster, before)
-    stages, stop = measured.stages_of(operator), measured.from_stop_to_api(operator)
-    name = "broken API server on the first of three, killed while it restores and swaps"
+    stages = {"rollback": measured.stages_of(operator)["rollback"]}
+    stop = measured.from_stop_to_api(operator)
+    name = "`rollback` once the first of three is new, killed while it restores and swaps"
     measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=stop))
-    first.import_image(images.of(NEW) / "kube-apiserver.tar")
 
 
 def test_a_machine_dies_in_the_middle_and_comes_back(three_planes: Cluster, operators: list[Operator]) -> None:
