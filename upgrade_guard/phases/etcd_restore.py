@@ -12,6 +12,7 @@ from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.etcd import EtcdManifest, Member
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.looking import observation
+from upgrade_guard.phases.quiesce import Rest, refuse_unless_at_rest
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.phases.snapshot import bundle_of
 
@@ -80,10 +81,12 @@ def prepare(
     )
 
 
-def swap_all(site: Site, cluster: Cluster, run_id: str) -> Phase:
-    """The restored data in the place of the live one on every control plane. They must be at rest."""
+def swap_all(site: Site, cluster: Cluster, run_id: str, rest: Rest) -> Phase:
+    """The restored data in the place of the live one on every control plane. They must be at rest: where this process
+    has not seen it, each looks again.
+    """
     planes = cluster.control_planes
-    steps = tuple(swap(site, node, run_id) for node in planes)
+    steps = tuple(swap(site, node, run_id, rest) for node in planes)
     return Phase("rollback-swap", "Swap etcd's data", steps, at_once=len(planes))
 
 
@@ -251,7 +254,7 @@ def restore_member(site: Site, node: Node, run_id: str) -> Step:
     )
 
 
-def swap(site: Site, node: Node, run_id: str) -> Step:
+def swap(site: Site, node: Node, run_id: str, rest: Rest) -> Step:
     """Two renames: the live data aside, the restored data in its place. Where the live data is lost with its disk, an
     empty directory stands for it, so that what was done can be seen in the same way.
     """
@@ -276,6 +279,7 @@ def swap(site: Site, node: Node, run_id: str) -> Step:
         if fresh_member(where) not in there:
             raise StepFailed(f"the restored data of {node.name} is gone: {where.fresh}")
         if where.aside not in there:
+            refuse_unless_at_rest(site, node, rest)
             if where.live in there:
                 tools.files.move(where.live, where.aside)
             else:

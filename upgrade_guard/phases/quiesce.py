@@ -5,6 +5,9 @@ An etcd that still runs keeps serving a data directory that was moved away, and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.components import running
@@ -16,6 +19,14 @@ GRACE = 3
 """Seconds between SIGTERM and SIGKILL. Neither an API server nor an etcd without peers is sure to end sooner than in
 thirty; both came back clean after SIGKILL (measured)."""
 
+
+@dataclass
+class Rest:
+    """Has this process `seen` the control planes at rest? What an earlier one saw may not be so any more."""
+
+    seen: bool = False
+
+
 _AT_REST = ("inactive", "failed", "unknown")
 
 
@@ -25,12 +36,17 @@ def stopped_manifests(tools: NodeTools, run_id: str) -> str:
 
 
 def quiesce(
-    site: Site, cluster: Cluster, run_id: str, rest: str = "rollback/at-rest", meanwhile: tuple[Step, ...] = ()
+    site: Site,
+    cluster: Cluster,
+    run_id: str,
+    rest: Rest,
+    name: str = "rollback/at-rest",
+    meanwhile: tuple[Step, ...] = (),
 ) -> tuple[Phase, ...]:
     """Every API server and every etcd: all before any is restored (kubernetes.io, configure-upgrade-etcd).
 
     No control plane waits for another one whose containers need their whole grace. `meanwhile` is done beside it, in
-    lanes of its own: what needs a kubelet that is stopped, and no more.
+    lanes of its own: what needs a kubelet that is stopped, and no more. `rest` remembers what was seen at the end.
     """
     planes = cluster.control_planes
     return (
@@ -46,7 +62,7 @@ def quiesce(
             (*(stop(site, node) for node in planes), *meanwhile),
             at_once=len(planes) + len({step.lane for step in meanwhile}),
         ),
-        Phase("rollback-at-rest", "At rest", (at_rest(site, cluster, rest),)),
+        Phase("rollback-at-rest", "At rest", (at_rest(site, cluster, name, rest),)),
     )
 
 
@@ -110,7 +126,7 @@ def stop(site: Site, node: Node) -> Step:
     )
 
 
-def at_rest(site: Site, cluster: Cluster, name: str) -> Step:
+def at_rest(site: Site, cluster: Cluster, name: str, rest: Rest) -> Step:
     """Nothing of any control plane runs, and no process holds any etcd database: its file lock is free.
 
     The lock belongs to the file and not to its name, so it also tells of an etcd whose directory was moved.
@@ -118,15 +134,34 @@ def at_rest(site: Site, cluster: Cluster, name: str) -> Step:
 
     def look(_: Facts) -> Seen:
         for node in cluster.control_planes:
-            tools = site.on(node)
-            alive = running(tools, node)
-            if alive:
-                return NotDone(f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs")
-            if node.etcd is None:
-                continue
-            database = f"{node.etcd.data_dir}/member/snap/db"
-            if tools.files.exists(database) and tools.files.flock_held(database):
-                return NotDone(f"a process on {node.name} still holds {database}")
+            stirs = what_stirs(site, node)
+            if stirs:
+                return NotDone(stirs)
+        rest.seen = True
         return Done({"at_rest": [node.name for node in cluster.control_planes]})
 
     return observation(name, "prove that every control plane is at rest", look, lasting=True)
+
+
+def what_stirs(site: Site, node: Node) -> str:
+    """What of this control plane runs or holds etcd's database; "" where nothing does."""
+    tools = site.on(node)
+    alive = running(tools, node)
+    if alive:
+        return f"{', '.join(sorted(set(alive.values())))} on {node.name} still runs"
+    if node.etcd is None:
+        return ""
+    database = f"{node.etcd.data_dir}/member/snap/db"
+    if tools.files.exists(database) and tools.files.flock_held(database):
+        return f"a process on {node.name} still holds {database}"
+    return ""
+
+
+def refuse_unless_at_rest(site: Site, node: Node, rest: Rest) -> None:
+    """Raises StepFailed where a control plane runs again since an earlier process saw it at rest."""
+    stirs = "" if rest.seen else what_stirs(site, node)
+    if stirs:
+        raise StepFailed(
+            f"{stirs}: it was started again after it had been stopped for the restore; its data was not touched",
+            hint=f"stop kubelet on {node.name} and that container, then: upgrade-guard resume",
+        )

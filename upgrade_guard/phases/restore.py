@@ -16,7 +16,7 @@ from upgrade_guard.phases.canary import canary
 from upgrade_guard.phases.inspect import cluster as known_cluster
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.proof import proving
-from upgrade_guard.phases.quiesce import quiesce
+from upgrade_guard.phases.quiesce import Rest, quiesce
 from upgrade_guard.phases.restore_bundle import Recorded, Wanted, find_bundle, see_cluster
 from upgrade_guard.phases.restore_ground import GROUND, certificates_hold, etcd_programs, see_ground
 from upgrade_guard.phases.restore_nodes import NODES, every_node, in_service, see_nodes
@@ -128,14 +128,14 @@ def lost_writes(facts: Facts) -> str:
 
 def restoring(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
     """From rolling-back to restored: the whole way of a rollback; once the API answers, every node that it knows."""
-    planes = cluster.control_planes
+    planes, rest = cluster.control_planes, Rest()
     control_planes = (
         Phase("restore-bundle", "The bundle", (still_sound(site),)),
         *as_restore(
             failed_state.keep(site, cluster, etcd_answers=facts.of(GROUND)["revision_now"] is not None),
             *etcd_restore.prepare(site, cluster, facts.run_id, lambda facts: bump(site, facts)),
-            *quiesce(site, cluster, facts.run_id),
-            etcd_restore.swap_all(site, cluster, facts.run_id),
+            *quiesce(site, cluster, facts.run_id, rest),
+            etcd_restore.swap_all(site, cluster, facts.run_id, rest),
             Phase(
                 "rollback-files",
                 "Files back",

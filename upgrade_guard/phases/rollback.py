@@ -24,7 +24,7 @@ from upgrade_guard.phases import (
 from upgrade_guard.phases.files_back import captured_in_bundle
 from upgrade_guard.phases.files_back import files_back as files_as_captured
 from upgrade_guard.phases.looking import SIGHT, observation, until
-from upgrade_guard.phases.quiesce import quiesce
+from upgrade_guard.phases.quiesce import Rest, quiesce
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups, problems_of
 from upgrade_guard.phases.verify import comparison
@@ -346,7 +346,7 @@ def whole_later(site: Site, cluster: Cluster, late: Cluster, facts: Facts) -> tu
         )
     )
     return (
-        *data_and_files(site, cluster, late, facts.run_id, rest=f"rollback/{planes[0].name}/at-rest"),
+        *data_and_files(site, cluster, late, facts.run_id, at_rest=f"rollback/{planes[0].name}/at-rest"),
         start_phase(site, planes),
         Phase("rollback-wait-later", "Wait for the control planes that were behind", joined),
         nodes,
@@ -355,14 +355,14 @@ def whole_later(site: Site, cluster: Cluster, late: Cluster, facts: Facts) -> tu
 
 
 def data_and_files(
-    site: Site, cluster: Cluster, going: Cluster, run_id: str, rest: str = "rollback/at-rest"
+    site: Site, cluster: Cluster, going: Cluster, run_id: str, at_rest: str = "rollback/at-rest"
 ) -> tuple[Phase, ...]:
     """Stop the control planes of `going`, and put etcd's data, files and packages back there, manifests not yet.
 
     `cluster` has every member of the restored etcd, those that are restored later too.
     """
     planes = going.control_planes
-    width = len(planes)
+    width, rest = len(planes), Rest()
     return (
         failed_state.keep(site, going),
         # Whatever can be done, and can fail, while etcd and perhaps the API still serve comes before they are stopped.
@@ -373,8 +373,8 @@ def data_and_files(
             at_once=width,
         ),
         *etcd_restore.prepare(site, going, run_id, members=cluster),
-        *quiesce(site, going, run_id, rest, meanwhile=tuple(step for node in planes for step in host_back(site, node))),
-        etcd_restore.swap_all(site, going, run_id),
+        *quiesce(site, going, run_id, rest, at_rest, tuple(step for node in planes for step in host_back(site, node))),
+        etcd_restore.swap_all(site, going, run_id, rest),
     )
 
 
