@@ -57,6 +57,13 @@ def nothing_was_changed(ended: Ended) -> None:
     assert stage.guard("status").data["state"] == ended.answer.data["state"]
 
 
+def once_it_is_there_resume_completes(ended: Ended) -> None:
+    nothing_was_changed(ended)
+    ended.stage.switch_off(ended.fault)
+    ended.stage.guard("resume", "--yes")
+    assert_completed(ended.stage)
+
+
 def a_new_snapshot_completes(ended: Ended) -> None:
     nothing_was_changed(ended)
     stage = ended.stage
@@ -197,7 +204,7 @@ ENDS: dict[str, End] = {
     "etcd-alarm": End(3, "started", "etcd has the alarm NOSPACE", nothing_was_changed),
     "certificate-expired": End(3, "started", "expired: apiserver", nothing_was_changed),
     "plan-refuses": End(7, "rolled-back", "kubeadm upgrade plan", the_kubeadm_package_went_back),
-    "package-missing": End(7, "rolled-back", "kubelet v1.28.0 is not in any package", the_kubeadm_package_went_back),
+    "package-missing": End(4, "copied", "kubelet v1.28.0 cannot be had on cp1", once_it_is_there_resume_completes),
     "apply-fails-before-change": End(7, "rolled-back", "CreateJob", only_packages_went_back),
     "apply-fails-once": End(0, "completed", "", everything_is_new),
     "apply-fails-after-etcd": End(

@@ -133,6 +133,15 @@ def test_apt_daily_beside_the_run_is_waited_for(new_stage: Callable[..., Stage],
     assert not held.exists()
 
 
+def test_a_repository_that_goes_away_in_the_middle(stage: Stage) -> None:
+    """Everything was fetched on every node before the gate."""
+    going = stage.start("run", TARGET, "--yes")
+    stage.await_outcome("stage/w1/packages", "succeeded", going)
+    stage.lab.layout.repository.rename(stage.lab.directory / "away")
+    assert going.wait().exit_code == 0
+    assert_completed(stage)
+
+
 def there_and_back_and_there(stage: Stage) -> None:
     """A failure on the first control plane takes all of them back; without it the upgrade completes."""
     first = stage.lab.settings.control_planes[0]

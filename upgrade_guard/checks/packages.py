@@ -66,7 +66,7 @@ def packages_available(gathered: Gathered, target: Version) -> tuple[Finding, ..
         if points_elsewhere(node.package_source_text, now, target):
             # pkgs.k8s.io has one repository per minor: the new one cannot be seen before the source names it.
             findings.append(
-                ok(name, f"{node.name}: will be seen once the package source names {target.series}", node.name)
+                ok(name, f"{node.name}: will be fetched from {target.series} before anything is changed", node.name)
             )
         elif not absent:
             findings.append(ok(name, f"{node.name}: {target} can be had for {listed(wanted)}", node.name))

@@ -239,7 +239,7 @@ def _build(settings: LabSettings) -> None:
             version = f"{settings.from_version[1:]}-1.1"
             record.packages = {**releases.OTHER_PACKAGES, **dict.fromkeys(releases.KUBERNETES_PACKAGES, version)}
             record.holds = sorted(releases.KUBERNETES_PACKAGES)
-            record.package_lists, _ = packages.read_lists(settings, name)
+            record.package_lists, _ = packages.read_lists(settings, packages.sources(settings, name))
             record.images = seed.images(settings)
             write_record(layout, record)
     if settings.over_ssh:

@@ -67,7 +67,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "package-missing",
         "The target's kubelet package is not in the repository.",
-        "The kubeadm package goes back: exit 7, state rolled-back; the control plane was never touched.",
+        f"It is found out before the gate: exit 4, state copied, {_BEFORE}; `resume` goes on once it is there.",
         once=False,
     ),
     Fault(

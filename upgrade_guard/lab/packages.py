@@ -4,12 +4,56 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.lab import faults, releases
 from upgrade_guard.lab.layout import LabSettings, Layout, write_json
 
 INDEX = "Packages.json"
+Lists = dict[str, list[list[str]]]
+"""Package to `[version, repository]`, newest first."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """The directories that `-o Dir::...` gives to apt beside the node's own; None where it gives none."""
+
+    sources: Path | None = None
+    state: Path | None = None
+    archives: Path | None = None
+
+    @classmethod
+    def of(cls, options: Sequence[str]) -> Own:
+        """Of the values of `-o`."""
+        given = dict(option.partition("=")[::2] for option in options)
+        sources, state, cache = (given.get(f"Dir::{key}") for key in ("Etc::sourceparts", "State::lists", "Cache"))
+        return cls(
+            Path(sources) if sources else None,
+            Path(state) if state else None,
+            Path(cache) / "archives" if cache else None,
+        )
+
+    def keep(self, lists: Lists) -> None:
+        """What an update found."""
+        if self.state is not None:
+            write_json(self.state / INDEX, lists)
+
+    def has(self, file: str) -> bool:
+        """Was that package file fetched there?"""
+        return self.archives is not None and (self.archives / file).exists()
+
+    def fetched(self, file: str) -> None:
+        """That package file is there from now on."""
+        if self.archives is not None:
+            (self.archives / file).touch()
+
+    def lists(self) -> Lists | None:
+        """What the last update found there."""
+        if self.state is None:
+            return None
+        return dict(json.loads((self.state / INDEX).read_text()))
 
 
 def make_repositories(settings: LabSettings) -> None:
@@ -28,11 +72,11 @@ def source_line(settings: LabSettings, version: str) -> str:
     return f"deb [trusted=yes] file:{Layout.of(settings).repository}/{series} ./\n"
 
 
-def read_lists(settings: LabSettings, name: str) -> tuple[dict[str, list[list[str]]], list[str]]:
-    """What `apt-get update` on a node finds: package to `[version, repository]`, newest first; and what is missing."""
-    found: dict[str, list[list[str]]] = {}
+def read_lists(settings: LabSettings, sources: Path) -> tuple[Lists, list[str]]:
+    """What `apt-get update` finds, and the repositories that are missing."""
+    found: Lists = {}
     missing: list[str] = []
-    for repository in repositories(settings, name):
+    for repository in repositories(sources):
         try:
             index: dict[str, list[str]] = json.loads((Path(repository) / INDEX).read_text())
         except (OSError, ValueError):
@@ -48,9 +92,13 @@ def read_lists(settings: LabSettings, name: str) -> tuple[dict[str, list[list[st
     return found, missing
 
 
-def repositories(settings: LabSettings, name: str) -> list[str]:
-    """The directories that the node's sources name."""
-    sources = Layout.of(settings).package_source(name).parent
+def sources(settings: LabSettings, name: str) -> Path:
+    """The directory of a node's package sources."""
+    return Layout.of(settings).package_source(name).parent
+
+
+def repositories(sources: Path) -> list[str]:
+    """The directories that these sources name."""
     lines = [line for path in sorted(sources.glob("*.list")) for line in path.read_text().splitlines()]
     matches = (re.fullmatch(r"deb\s+(?:\[[^]]*\]\s+)?file:(/.*?)/?\s+\./\s*", line) for line in lines)
     return [match[1] for match in matches if match]

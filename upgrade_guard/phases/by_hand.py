@@ -10,9 +10,10 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Facts, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.kubeadm_work import VERSIONED, manifest_images
-from upgrade_guard.phases.packages import PACKAGES, installed_version
+from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.rollback import control_plane_touched
 from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.staging import PACKAGES
 
 _FORWARD = ("plan", "control-plane", "nodes")
 _KUBEADM_WORK = ("apply", "upgrade-node")

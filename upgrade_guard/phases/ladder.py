@@ -51,6 +51,16 @@ RUNGS = (
         "Nothing but packages was changed: going back loses nothing.",
     ),
     Rung(
+        "stage",
+        (),
+        "fetching the target's packages, in a run that had changed packages before",
+        "",
+        BACK,
+        BACK,
+        BACK,
+        "Nothing but packages was changed: going back loses nothing.",
+    ),
+    Rung(
         "plan",
         (),
         "the package of kubeadm, `kubeadm upgrade plan`",

@@ -14,9 +14,8 @@ from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.site import NodeTools, Site
-from upgrade_guard.tools.apt import package_version, point_source_at
-
-PACKAGES = ("kubeadm", "kubelet", "kubectl")
+from upgrade_guard.phases.staging import PACKAGES, apt_for
+from upgrade_guard.tools.apt import Apt, package_version, point_source_at
 
 
 def installed_version(package_text: str) -> Version | None:
@@ -71,12 +70,13 @@ def install(site: Site, node: Node, name: str, target: Version, packages: tuple[
             return NotDone(f"{', '.join(sorted(unheld))} on {node.name}: no longer held")
         return Done({"packages": dict(found)})
 
-    def act(_: Facts) -> None:
+    def act(facts: Facts) -> None:
+        apt, staged = apt_for(tools, facts, target)
         # The lists may have them already: they are fetched once for a node, and not for each of its steps.
-        if any(package_version(tools.apt.available(p), target) is None for p in packages):
-            tools.apt.update()
-        versions = {p: _available(site, node, p, target) for p in packages}
-        tools.apt.install(versions)
+        if not staged and any(package_version(apt.available(p), target) is None for p in packages):
+            apt.update()
+        versions = {p: _available(site, node, p, apt, target) for p in packages}
+        apt.install(versions)
         holds = [p for p in packages if p in node.holds]
         if holds:
             tools.apt.hold(tuple(holds))
@@ -84,8 +84,8 @@ def install(site: Site, node: Node, name: str, target: Version, packages: tuple[
     return Step(name, summary, probe, act, changes_node=True, lane=lane)
 
 
-def _available(site: Site, node: Node, package: str, target: Version) -> str:
-    found = package_version(site.on(node).apt.available(package), target)
+def _available(site: Site, node: Node, package: str, apt: Apt, target: Version) -> str:
+    found = package_version(apt.available(package), target)
     if found is None:
         raise StepFailed(
             f"{package} {target} is not in any package source of {node.name}",
@@ -97,8 +97,9 @@ def _available(site: Site, node: Node, package: str, target: Version) -> str:
 def available(site: Site, node: Node, name: str, target: Version) -> Step:
     """See that every package of the target can be had on this node, before its control plane is changed."""
 
-    def probe(_: Facts) -> Seen:
-        return Done({"packages": {p: _available(site, node, p, target) for p in PACKAGES}})
+    def probe(facts: Facts) -> Seen:
+        apt, _ = apt_for(site.on(node), facts, target)
+        return Done({"packages": {p: _available(site, node, p, apt, target) for p in PACKAGES}})
 
     def act(_: Facts) -> None:
         """Nothing: the probe has told all."""

@@ -25,6 +25,7 @@ from upgrade_guard.phases.plan import keeping, plan
 from upgrade_guard.phases.proof import proof
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, problems_of, snapshot
+from upgrade_guard.phases.staging import staging
 from upgrade_guard.phases.verify import verify
 from upgrade_guard.vault.bundle import Bundle
 
@@ -69,7 +70,11 @@ class UpgradeWorkflow:
             case State.VERIFIED:
                 return (copies(site, cluster),)
             case State.COPIED:
-                return (keeping(site, cluster), plan(site, cluster, target, self.approve))
+                return (
+                    keeping(site, cluster),
+                    staging(site, cluster, target),
+                    plan(site, cluster, target, self.approve),
+                )
             case State.PLANNED:
                 return (control_plane(site, cluster, target),)
             case State.CONTROL_PLANE_UPGRADED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, run_checked
+from upgrade_guard.tools.files import Files
 
 DOWNLOAD_TIMEOUT = 900.0  # seconds: a slow mirror
 _FORMAT = "${Package} ${Version} ${db:Status-Abbrev}\\n"
@@ -33,11 +35,42 @@ _INTERRUPTED = re.compile(r"dpkg was interrupted, you must manually run")
 class Apt:
     """Packages by name; versions as Debian writes them: `1.28.0-1.1`."""
 
-    def __init__(self, host: Host, settings: NodeSettings, *, pause: Callable[[float], None] = time.sleep) -> None:
-        """`pause` waits that many seconds for another package program."""
+    def __init__(
+        self,
+        host: Host,
+        settings: NodeSettings,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        directory: str = "",
+    ) -> None:
+        """`pause` waits that many seconds for another package program. With a `directory` apt has sources, lists and
+        archives of its own there; what is installed is the node's in any case.
+        """
         self._host = host
         self._settings = settings
         self._pause = pause
+        self._directory = directory
+        self._own: tuple[str, ...] = ()
+        if directory:
+            own = {
+                "Etc::sourcelist": "/dev/null",
+                "Etc::sourceparts": f"{directory}/sources",
+                "State::lists": f"{directory}/lists",
+                "Cache": f"{directory}/cache",
+            }
+            self._own = tuple(word for key, value in own.items() for word in ("-o", f"Dir::{key}={value}"))
+
+    def beside(self, directory: str) -> Apt:
+        """The same node's apt, with sources, lists and archives of its own in that directory."""
+        return Apt(self._host, self._settings, pause=self._pause, directory=directory)
+
+    def prepare(self, name: str, source: str) -> None:
+        """Make that directory, with one package source of that file name, which apt knows by its ending."""
+        files = Files(self._host)
+        places = ("", "/sources", "/lists", "/cache", "/cache/archives")
+        own = (posixpath.dirname(self._directory), *(f"{self._directory}{place}" for place in places))
+        files.make_dir(*own, mode=0o755)  # apt downloads as a user of its own
+        files.write(f"{self._directory}/sources/{name}", source.encode(), mode=0o644)
 
     @property
     def source(self) -> str:
@@ -56,12 +89,12 @@ class Apt:
 
     def available(self, name: str) -> tuple[str, ...]:
         """The versions that the package lists of now offer, newest first."""
-        argv = ("apt-cache", "madison", check_name(name, "package name"))
+        argv = ("apt-cache", *self._own, "madison", check_name(name, "package name"))
         return parse_madison(run_checked(self._host, argv).stdout, name)
 
     def update(self) -> None:
         """Fetch the package lists. apt-get ends with 0 even when a repository could not be reached."""
-        self._patiently((*_QUIET, "apt-get", "update"), DOWNLOAD_TIMEOUT)
+        self._patiently((*_QUIET, "apt-get", *self._own, "update"), DOWNLOAD_TIMEOUT)
 
     def install(
         self, versions: Mapping[str, str], *, download_only: bool = False, timeout: float = DOWNLOAD_TIMEOUT
@@ -69,7 +102,7 @@ class Apt:
         """Bring those packages to exactly those versions, down too; configuration files that were edited stay."""
         wanted = tuple(f"{check_name(name, 'package name')}={version}" for name, version in sorted(versions.items()))
         only = ("--download-only",) if download_only else ()
-        argv = (*_QUIET, *_INSTALL, *_KEEP_CONFIGURATION, *_PATIENT, *only, *wanted)
+        argv = (*_QUIET, *_INSTALL, *_KEEP_CONFIGURATION, *_PATIENT, *self._own, *only, *wanted)
         self._patiently(argv, timeout)
 
     def _patiently(self, argv: tuple[str, ...], timeout: float) -> None:

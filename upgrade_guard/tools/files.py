@@ -18,6 +18,9 @@ from upgrade_guard.tools.file_entries import Entry, parse_entries
 
 __all__ = ["Entry", "Files"]
 
+STAGED = "-staged"
+"""Behind the name of our work directory: what is not secret, and what apt's own user has to reach."""
+
 LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
 _LOCK_HELD = 75
 # The names that phases/etcd_restore.py gives: `etcd.upgrade-guard-RUN-old`, and `.upgrade-guard-RUN-old` in a mount.
@@ -215,9 +218,12 @@ class Files:
         self._change("cp", "--archive", "--no-target-directory", "--", source, target, timeout=timeout)
 
     def remove_own(self, path: str) -> None:
-        """Remove a file or tree of ours, strictly below `work_dir`. Raises UsageProblem for any other path."""
-        inside = posixpath.normpath(path)
-        if not self._work_dir.startswith("/") or not inside.startswith(posixpath.normpath(self._work_dir) + "/"):
+        """Remove a file or tree of ours, strictly below `work_dir` or what is staged beside it. Raises UsageProblem for
+        any other path.
+        """
+        inside, own = posixpath.normpath(path), posixpath.normpath(self._work_dir)
+        ours = inside == f"{own}{STAGED}" or inside.startswith((f"{own}/", f"{own}{STAGED}/"))
+        if not own.startswith("/") or not ours:
             raise UsageProblem(f"{path} on {self._host.name} is not ours to remove (not below {self._work_dir!r})")
         self._change("rm", "--recursive", "--force", "--one-file-system", "--", inside)
 

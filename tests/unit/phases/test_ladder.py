@@ -27,6 +27,7 @@ from upgrade_guard.phases.nodes import nodes
 from upgrade_guard.phases.plan import keeping, plan
 from upgrade_guard.phases.rollback import Path as WayBack
 from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.staging import staging
 from upgrade_guard.phases.verify import verify
 
 CLUSTER = Cluster("prod", "v1.27.16", (CP1, CP2, W1), "1", "3.5.24", 1)
@@ -223,6 +224,7 @@ def test_every_step_of_an_upgrade_has_its_rung(tmp_path: Path) -> None:
     place = Site.build(Config(state_dir=tmp_path), transcript=SilentTranscript(), clock=PassingClock())
     phases = (
         keeping(place, CLUSTER),
+        staging(place, CLUSTER, TARGET),
         plan(place, CLUSTER, TARGET, cast("Any", None)),
         control_plane(place, CLUSTER, TARGET),
         nodes(place, CLUSTER, TARGET, "r1"),

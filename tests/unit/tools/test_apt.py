@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from upgrade_guard.errors import CommandFailed
+from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.scripted import ScriptedHost
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.node import NodeSettings
@@ -28,6 +31,18 @@ class Node(ScriptedHost):
         if "apt-get" in command.argv and self.said:
             return Result(100, "", self.said.pop(0))
         return Result(0, "", "")
+
+
+class Recorded(LocalHost):
+    """This machine, where apt is not run."""
+
+    def __init__(self) -> None:
+        super().__init__("cp1")
+        self.asked: list[tuple[str, ...]] = []
+
+    def run(self, command: Command) -> Result:
+        self.asked.append(command.argv)
+        return Result(0, "", "") if {"apt-get", "apt-cache"} & set(command.argv) else super().run(command)
 
 
 @pytest.mark.parametrize("lock", [LISTS, ARCHIVES])
@@ -59,3 +74,26 @@ def test_another_failure_is_told_at_once() -> None:
     with pytest.raises(CommandFailed, match="Unable to locate"):
         Apt(node, NodeSettings()).update()
     assert node.ran == [("update",)]
+
+
+def test_apt_beside_has_sources_lists_and_archives_of_its_own(tmp_path: Path) -> None:
+    """Whatever apt-get and apt-cache are asked there, nothing of the node's own apt is named."""
+    directory = tmp_path / "staged" / "r1"
+    node = Recorded()
+    apt = Apt(node, NodeSettings()).beside(str(directory))
+    apt.prepare("kubernetes.list", "deb file:/repository/v1.28 ./\n")
+    assert (directory / "sources" / "kubernetes.list").read_text() == "deb file:/repository/v1.28 ./\n"
+    for place in (directory.parent, directory, directory / "lists", directory / "cache" / "archives"):
+        assert place.stat().st_mode & 0o777 == 0o755, "apt downloads as a user of its own"
+    node.asked.clear()
+    apt.update()
+    apt.available("kubelet")
+    apt.install({"kubelet": "1.28.0-1.1"}, download_only=True)
+    own = {
+        "Dir::Etc::sourcelist=/dev/null",
+        f"Dir::Etc::sourceparts={directory}/sources",
+        f"Dir::State::lists={directory}/lists",
+        f"Dir::Cache={directory}/cache",
+    }
+    assert [own <= set(words) for words in node.asked] == [True] * 3
+    assert "--download-only" in node.asked[-1]

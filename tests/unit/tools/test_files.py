@@ -235,9 +235,15 @@ def test_make_dir_is_harmless_twice(files: Files, tmp_path: Path) -> None:
 def test_removes_only_below_the_work_directory(files: Files, tmp_path: Path) -> None:
     inside = tmp_path / "work" / "old"
     inside.mkdir(parents=True)
+    staged = tmp_path / "work-staged" / "r1"
+    staged.mkdir(parents=True)
     files.remove_own(str(inside))
+    files.remove_own(str(staged))
+    files.remove_own(str(staged.parent))
     assert not inside.exists()
-    for path in (tmp_path / "work", tmp_path, tmp_path / "work" / ".." / "x", tmp_path / "workers", Path("/")):
+    assert not staged.parent.exists()
+    others = ("work", "work/../x", "workers", "work-staged-by-others", "work-staged/../x")
+    for path in (tmp_path, *(tmp_path / other for other in others), Path("/")):
         with pytest.raises(UsageProblem):
             files.remove_own(str(path))
     with pytest.raises(UsageProblem):

@@ -26,19 +26,27 @@ def main(place: Place, words: list[str]) -> int:
     )
     given = take_apart(words, values=("-o",), switches=switches)
     verb, *rest = given.plain or ("",)
+    own = packages.Own.of(given.values.get("-o", ()))
     with opened(place.directory, node=place.node, reconcile=False) as lab:
         if verb == "update" and not rest:
-            return _update(lab, lab.records[place.node])
+            return _update(lab, lab.records[place.node], own)
         if verb == "install" and rest:
-            return _install(lab.records[place.node], rest, given.switches)
+            record = lab.records[place.node]
+            return _install(record, own, rest, given.switches)
         if verb == "download" and rest:
-            return _download(lab.records[place.node], rest)
+            record = lab.records[place.node]
+            return _download(record, record.package_lists, rest)
     raise UnknownWords(" ".join(given.plain))
 
 
-def _update(lab: Simulation, record: NodeRecord) -> int:
-    record.package_lists, missing = packages.read_lists(lab.settings, record.name)
-    for number, repository in enumerate(packages.repositories(lab.settings, record.name), 1):
+def _update(lab: Simulation, record: NodeRecord, own: packages.Own) -> int:
+    sources = own.sources or packages.sources(lab.settings, record.name)
+    found, missing = packages.read_lists(lab.settings, sources)
+    if own.sources:
+        own.keep(found)
+    else:
+        record.package_lists = found
+    for number, repository in enumerate(packages.repositories(sources), 1):
         word = "Err" if repository in missing else "Get"
         say(f"{word}:{number} file:{repository} ./ Packages")
     for repository in missing:
@@ -50,10 +58,10 @@ def _update(lab: Simulation, record: NodeRecord) -> int:
     return 0
 
 
-def _download(record: NodeRecord, wanted: list[str]) -> int:
+def _download(record: NodeRecord, lists: packages.Lists, wanted: list[str]) -> int:
     """Into the current directory, as apt-get does it."""
     for word in wanted:
-        name, (version, repository) = _chosen(record, word)
+        name, (version, repository) = _chosen(record, lists, word)
         if not (Path(repository) / packages.INDEX).exists():
             raise Failure(f"E: Can't find a source to download version '{version}' of '{name}:amd64'", ERROR)
         say(f"Get:1 file:{repository} ./ {name} {version} [20.5 MB]")
@@ -61,9 +69,10 @@ def _download(record: NodeRecord, wanted: list[str]) -> int:
     return 0
 
 
-def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) -> int:
+def _install(record: NodeRecord, own: packages.Own, wanted: list[str], switches: frozenset[str]) -> int:
     say("Reading package lists...\nBuilding dependency tree...\nReading state information...")
-    chosen = dict(_chosen(record, word) for word in sorted(wanted))
+    lists = own.lists() or record.package_lists
+    chosen = dict(_chosen(record, lists, word) for word in sorted(wanted))
     changed = {name: row for name, row in chosen.items() if record.packages.get(name) != row[0]}
     held = sorted(set(changed) & set(record.holds))
     before = record.packages
@@ -90,11 +99,17 @@ def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) ->
         raise Failure("E: Held packages were changed and -y was used without --allow-change-held-packages.", ERROR)
     if down and "--allow-downgrades" not in switches:
         raise Failure("E: Packages were downgraded and -y was used without --allow-downgrades.", ERROR)
-    for name, (version, repository) in changed.items():
+    fetching = {
+        f"{name}_{version}_amd64.deb": (name, version, repository) for name, (version, repository) in changed.items()
+    }
+    for file in [file for file in fetching if own.has(file)]:
+        del fetching[file]
+    for file, (_, _, repository) in fetching.items():
         if not (Path(repository) / packages.INDEX).exists():
-            raise Failure(f"E: Failed to fetch file:{repository}/./{name}_{version}_amd64.deb  File not found", ERROR)
-    for number, (name, (version, repository)) in enumerate(changed.items(), 1):
+            raise Failure(f"E: Failed to fetch file:{repository}/./{file}  File not found", ERROR)
+    for number, (file, (name, version, repository)) in enumerate(fetching.items(), 1):
         say(f"Get:{number} file:{repository} ./ {name} {version} [20.5 MB]")
+        own.fetched(file)
     if switches & {"--download-only", "-d"}:
         say("Download complete and in download only mode")
         return 0
@@ -107,9 +122,9 @@ def _install(record: NodeRecord, wanted: list[str], switches: frozenset[str]) ->
     return 0
 
 
-def _chosen(record: NodeRecord, word: str) -> tuple[str, list[str]]:
+def _chosen(record: NodeRecord, lists: packages.Lists, word: str) -> tuple[str, list[str]]:
     name, equals, version = word.partition("=")
-    rows = record.package_lists.get(name, [])
+    rows = lists.get(name, [])
     if not rows and name not in record.packages:
         raise Failure(f"E: Unable to locate package {name}", ERROR)
     for row in rows:
