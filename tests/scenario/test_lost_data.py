@@ -1,4 +1,4 @@
-"""A rollback brings the cluster back also when etcd's data was lost with its disk in the middle of the upgrade."""
+"""What a rollback loses is told by name; and it goes back also when etcd's data was lost in the middle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scenario.ends import BEFORE, assert_untouched
-from scenario.stage import Stage
+from scenario.stage import TARGET, Stage
 
 
 def test_a_rollback_with_no_data_left(new_stage: Callable[..., Stage]) -> None:
@@ -22,3 +22,26 @@ def test_a_rollback_with_no_data_left(new_stage: Callable[..., Stage]) -> None:
     assert stage.key(BEFORE) == "written before the run"
     [swap] = [s for s in stage.show()["steps"] if s["name"] == "rollback/cp1/swap" and s["outcome"] == "succeeded"]
     assert list(Path(swap["result"]["aside"]).iterdir()) == [], "an empty directory stands for what was lost"
+    [lost] = [s for s in stage.show()["steps"] if s["name"] == "rollback/lost" and s["outcome"] == "succeeded"]
+    assert (lost["result"]["list"], bool(lost["result"]["why"])) == ("", True)
+
+
+def test_what_was_taken_back_is_written_down(new_stage: Callable[..., Stage]) -> None:
+    """By name, from the keys alone."""
+    stage = new_stage(faults=("apply-fails-after-etcd",))
+    going = stage.start("run", TARGET, "--yes")
+    stage.await_state("planned", going)
+    stage.put_key(
+        "/registry/persistentvolumes/pvc-1",
+        '{"kind": "PersistentVolume", "metadata": {"name": "pvc-1"}, "says": "a secret thing"}',
+    )
+    stage.shell("cp1", "kubectl", "delete", "configmap", "marker")
+    assert going.wait().exit_code == 7
+    [lost] = [s for s in stage.show()["steps"] if s["name"] == "rollback/lost" and s["outcome"] == "succeeded"]
+    path = Path(lost["result"]["list"])
+    assert path.stat().st_mode & 0o777 == 0o600
+    said = path.read_text()
+    assert "  persistentvolumes pvc-1  (its storage stays, and nothing names it any more)" in said
+    assert "Back, because it was deleted since: 1\n  configmaps default/marker\n" in said
+    kept = [file for file in path.parent.rglob("*") if file.is_file() and b"a secret thing" in file.read_bytes()]
+    assert kept == []

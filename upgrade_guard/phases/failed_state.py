@@ -18,6 +18,10 @@ from upgrade_guard.vault.disk import private_directories, sync_directory, write_
 SNAPSHOT_TIMEOUT = 20.0
 """Seconds for a last snapshot: the cluster is already failing, and every second of it is downtime."""
 
+KEYS = "keys.json"
+KEYS_TIMEOUT = 10.0
+"""Seconds for the names of what etcd has: from them is told what the restore takes back."""
+
 ROOM = 2
 """How many times the size of etcd's database has to be free for it: the restore needs its room on that disk too."""
 
@@ -67,7 +71,11 @@ def keep_of(site: Site, node: Node, *, snapshot: bool) -> Step:
         except GuardError as problem:
             missing.append(problem.message)
         try:
-            taken.extend([_snapshot(site, node, facts.run_id)] if snapshot else [])
+            if snapshot:
+                # First: what is asked of an etcd that is away waits for all its time.
+                [status] = site.etcdctl(node).endpoint_status(cluster=False)
+                missing.extend(_keys(site, node, place))
+                taken.append(_snapshot(site, node, facts.run_id, status.db_size))
         except GuardError as problem:
             missing.append(problem.message)
         with suppress(OSError):
@@ -84,15 +92,26 @@ def _logs(site: Site, node: Node, place: Path) -> None:
         write_synced(path, tools.containers.logs(one.id).encode(errors="replace"))
 
 
-def _snapshot(site: Site, node: Node, run_id: str) -> str:
-    """Where it is on the node. Raises StepFailed where it would take the room that the restore needs."""
+def _keys(site: Site, node: Node, place: Path) -> list[str]:
+    """The names of what etcd has, on this machine; or why they could not be had."""
+    path = place / f"{node.name}-{KEYS}"
+    try:
+        site.etcdctl(node).keys_to(path, timeout=KEYS_TIMEOUT)
+    except GuardError as problem:
+        path.unlink(missing_ok=True)
+        return [problem.message]
+    return []
+
+
+def _snapshot(site: Site, node: Node, run_id: str, size: int) -> str:
+    """Where it is on the node. Raises StepFailed where it would take the room that the restore needs; `size` in bytes
+    is that of etcd's database.
+    """
     tools = site.on(node)
-    etcdctl = site.etcdctl(node)
-    [status] = etcdctl.endpoint_status(cluster=False)  # first: a save from an etcd that is away waits for all its time
     there = f"{tools.settings.work_dir}/snapshots"
     tools.files.make_dir(there)
-    if tools.files.free_bytes(there) < ROOM * status.db_size:
+    if tools.files.free_bytes(there) < ROOM * size:
         raise StepFailed(f"no last snapshot of {node.name}: there is no room for it in {there}")
     remote = f"{there}/{run_id}-failed.db"
-    etcdctl.snapshot_save(remote, timeout=SNAPSHOT_TIMEOUT)
+    site.etcdctl(node).snapshot_save(remote, timeout=SNAPSHOT_TIMEOUT)
     return remote

@@ -16,6 +16,7 @@ from upgrade_guard.phases import (
     etcd_restore,
     failed_state,
     lost_nodes,
+    lost_writes,
     node_work,
     old_control_plane,
     one_plane,
@@ -401,7 +402,11 @@ def start(site: Site, cluster: Cluster) -> tuple[Phase, ...]:
         Phase(
             "rollback-wait",
             "Wait for the old control plane",
-            (old_control_plane.etcd_agrees(site, cluster), old_control_plane.api_ready(site, cluster)),
+            (
+                old_control_plane.etcd_agrees(site, cluster),
+                lost_writes.write_down(site, cluster),
+                old_control_plane.api_ready(site, cluster),
+            ),
             at_once=2,
         ),
     )

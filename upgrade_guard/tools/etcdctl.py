@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from upgrade_guard.hosts.base import Host
@@ -11,6 +12,9 @@ from upgrade_guard.tools.commands import failure, parse_json, reads, run_checked
 
 # Flags and ETCDCTL_* variables for the same thing are fatal together, and a proxy variable would catch gRPC.
 CLEAN_ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "ETCDCTL_API=3")
+KEYS = 300_000
+"""How many keys are listed at most: with their revisions about 50 MB."""
+
 _ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 _UNKNOWN_KEY = "/upgrade-guard/a-key-that-is-never-written"
 
@@ -86,6 +90,11 @@ class Etcdctl:
     def count(self, prefix: str) -> int:
         """How many keys begin so. Only the number is sent: no key, and no value that may be a secret."""
         return parse_count(self._run("get", prefix, "--prefix", "--count-only", "--write-out=fields").stdout)
+
+    def keys_to(self, path: Path, *, timeout: float) -> None:
+        """Every key with its revisions, as JSON into a local file (0600), and no value; at most KEYS of them."""
+        words = ("get", "/", "--prefix", "--keys-only", f"--limit={KEYS}", "--write-out=json")
+        run_checked(self._host, self._argv(*words, timeout=timeout), timeout=timeout + 15, stdout_to=path)
 
     def snapshot_save(self, path: str, timeout: float = 600.0) -> None:
         """Save this endpoint's database to an absolute path on the host (0600; `path`.part while it is incomplete).

@@ -113,6 +113,8 @@ def _kept(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
                 found.append((f"etcd's data as it was before, on {node}", str(aside)))
             if (directory := result.get("directory")) and result.get("kept"):
                 found.append(("logs of that state", str(directory)))
+            if listed := result.get("list"):
+                found.append(("what was taken back, object by object", str(listed)))
             if result.get("snapshot"):
                 found.append((f"a last snapshot of that state, on {node}", str(result["snapshot"])))
     return found

@@ -1,0 +1,173 @@
+"""What a restore takes back, object by object: told from the keys of etcd alone, no value is ever read.
+
+Before the control plane is stopped the keys are kept with the revisions at which they were created and changed; what is
+newer than the snapshot is gone afterwards, and what the restored etcd has beyond them is back.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from upgrade_guard.errors import GuardError
+from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.phases import failed_state
+from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.snapshot import bundle_of
+from upgrade_guard.tools.etcdctl import KEYS
+from upgrade_guard.vault.disk import write_synced
+
+NAME = "rollback/lost"
+FILE = "lost.txt"
+
+_NOISE = ("events", "leases", "masterleases", "peerserverleases", "ranges", "endpoints", "endpointslices")
+_GONE = {
+    "pods": "kubelet stops what runs of it",
+    "jobs": "it ran, and may run again",
+    "persistentvolumes": "its storage stays, and nothing names it any more",
+    "persistentvolumeclaims": "its storage stays, and nothing names it any more",
+}
+_BACK = {
+    "pods": "it is started again",
+    "jobs": "it may run a second time",
+    "persistentvolumes": "it may name storage that is gone",
+    "persistentvolumeclaims": "it may name storage that is gone",
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key, and the revisions at which it was created and last changed."""
+
+    name: str
+    created: int
+    changed: int
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Objects as `resource namespace/name`: `gone` were created since the snapshot, `back` deleted, `before` changed.
+
+    `noise` is how many keys of events, leases and the like were left out.
+    """
+
+    gone: tuple[str, ...]
+    back: tuple[str, ...]
+    before: tuple[str, ...]
+    noise: int
+
+
+def parse_keys(text: str) -> tuple[Key, ...]:
+    """What `etcdctl get --keys-only --write-out=json` prints. Raises ValueError, KeyError."""
+    return tuple(
+        Key(
+            base64.b64decode(row["key"]).decode(errors="replace"), int(row["create_revision"]), int(row["mod_revision"])
+        )
+        for row in json.loads(text).get("kvs") or ()
+    )
+
+
+def object_of(key: str) -> tuple[str, str]:
+    """Resource and name of an object by its key: `/registry/pods/shop/db-0` is `pods` and `shop/db-0`.
+
+    Resources of API groups with a dot in their name come behind their group, built-in ones have none (Kubernetes,
+    pkg/registry, ResourcePrefix).
+    """
+    _, _, path = key.lstrip("/").partition("/")
+    first, _, rest = path.partition("/")
+    if "." in first:
+        plural, _, name = rest.partition("/")
+        return f"{plural}.{first}", name
+    if first == "services":
+        kind, _, name = rest.partition("/")
+        return ("services" if kind == "specs" else kind), name
+    return ("nodes" if first == "minions" else first), rest
+
+
+def compare(before: Iterable[Key], restored: Iterable[Key], revision: int) -> Lost:
+    """`before` are the keys when the control plane was stopped, `restored` those of now; `revision` the snapshot's."""
+    had = {key.name: key for key in before}
+    created = [key.name for key in had.values() if key.created > revision]
+    changed = [key.name for key in had.values() if key.created <= revision < key.changed]
+    # What was made again since under the same name is both: its new self is gone, its old self is back.
+    deleted = [key.name for key in restored if key.created <= revision and _is_gone(had.get(key.name), revision)]
+    found = {kind: _told(names) for kind, names in (("gone", created), ("back", deleted), ("before", changed))}
+    everything = len(created) + len(changed) + len(deleted)
+    return Lost(**found, noise=everything - sum(map(len, found.values())))
+
+
+def _is_gone(key: Key | None, revision: int) -> bool:
+    return key is None or key.created > revision
+
+
+def _told(names: Iterable[str]) -> tuple[str, ...]:
+    told = (object_of(name) for name in names)
+    return tuple(sorted(f"{kind} {name}" for kind, name in told if kind.partition(".")[0] not in _NOISE and name))
+
+
+def write_down(site: Site, cluster: Cluster) -> Step:
+    """Compare, and write the list where the logs of the failed state are. What cannot be had is said: it holds nothing
+    up.
+    """
+    found: list[Mapping[str, object]] = []
+
+    def probe(_: Facts) -> Seen:
+        return Done(found[-1]) if found else NotDone("what was taken back is not written down yet")
+
+    def act(facts: Facts) -> None:
+        try:
+            found.append(_write(site, cluster, facts))
+        except (GuardError, OSError, ValueError, KeyError) as problem:
+            found.append({"list": "", "why": getattr(problem, "message", "") or str(problem)})
+
+    return Step(NAME, "write down what was taken back", probe, act, lane="etcd")
+
+
+def _write(site: Site, cluster: Cluster, facts: Facts) -> Mapping[str, object]:
+    place = failed_state.directory(site, facts.run_id)
+    kept = sorted(place.glob(f"*-{failed_state.KEYS}"))
+    if not kept:
+        return {"list": "", "why": "etcd did not answer before it was stopped, so its keys are not known"}
+    manifest = bundle_of(site, facts).manifest
+    restored = place / f"restored-{failed_state.KEYS}"
+    site.etcdctl(_first(cluster)).keys_to(restored, timeout=failed_state.SNAPSHOT_TIMEOUT)
+    lost = compare(_read(kept[0]), _read(restored), manifest.revision)
+    path = place / FILE
+    write_synced(path, text(lost, f"{manifest.taken_at:%Y-%m-%d %H:%M:%SZ}, revision {manifest.revision}").encode())
+    counts = {"gone": len(lost.gone), "back": len(lost.back), "before": len(lost.before)}
+    return {"list": str(path), "why": "", **counts}
+
+
+def _first(cluster: Cluster) -> Node:
+    return cluster.control_planes[0]
+
+
+def _read(path: Path) -> tuple[Key, ...]:
+    keys = parse_keys(path.read_text())
+    if len(keys) >= KEYS:
+        raise ValueError(f"etcd has {KEYS} keys and more, which are too many to be compared one by one")
+    return keys
+
+
+def text(lost: Lost, since: str) -> str:
+    """The list as a person reads it."""
+    parts = [
+        f"What was taken back to the snapshot of {since}. Names alone: no value of etcd was read.\n",
+        _part("Gone, because it was created since", lost.gone, _GONE),
+        _part("Back, because it was deleted since", lost.back, _BACK),
+        _part("As it was then, because it was changed since", lost.before, {}),
+        f"Left out: {lost.noise} keys of {', '.join(_NOISE)}.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _part(title: str, objects: tuple[str, ...], remarks: Mapping[str, str]) -> str:
+    lines = [f"{title}: {len(objects)}"]
+    for one in objects:
+        remark = remarks.get(one.partition(" ")[0])
+        lines.append(f"  {one}" + (f"  ({remark})" if remark else ""))
+    return "\n".join(lines) + "\n"
