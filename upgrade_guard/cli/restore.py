@@ -77,9 +77,15 @@ def answer(front: Front, journal: Journal, run: Run) -> None:
 
 
 def published_manifest(journal: Journal, bundle: Bundle) -> str:
-    """The SHA-256 of the manifest with which the bundle was published; "" where this journal did not see that."""
-    rows = [row for row in journal.snapshots(bundle.manifest.run_id) if row.bundle == bundle.name]
-    return rows[-1].manifest_sha256 if rows else ""
+    """The SHA-256 of the manifest with which the bundle was published; "" where this journal did not see that.
+
+    By its name, not by the run that its manifest names: that is what somebody who exchanges it would change. A restore
+    has written down what it was given, which says nothing of who published it.
+    """
+    for one in reversed(journal.recorded()):
+        if one.snapshot.bundle == bundle.name and journal.run(one.run_id).kind is not Kind.RESTORE:
+            return one.snapshot.manifest_sha256
+    return ""
 
 
 def _told(facts: Facts) -> dict[str, Any]:

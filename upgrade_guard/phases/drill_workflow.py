@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.errors import Refused
-from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.run import Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.copies import target as target_at
@@ -16,8 +14,11 @@ from upgrade_guard.phases.etcd_programs import kept_programs
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.ungated import Ungated
 from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, Vault
-from upgrade_guard.vault.disk import storage, write_synced
+from upgrade_guard.vault.disk import storage
 from upgrade_guard.vault.drilled import Drill, drill
+
+FETCH = "drill/fetch"
+"""The step that brings a copy here."""
 
 
 class DrillWorkflow(Ungated):
@@ -85,12 +86,12 @@ def is_remote(subject: str) -> bool:
 
 
 def own_directory_of(state_dir: Path) -> Path:
-    """Where drills keep what they fetch and find out, until `tidy` removes it."""
+    """Where drills keep what they fetch, until `tidy` removes it."""
     return state_dir / "drill"
 
 
 def tidy(state_dir: Path) -> None:
-    """Remove what drills fetched and wrote down for themselves. Raises StepFailed."""
+    """Remove what drills fetched. Raises StepFailed."""
     path = own_directory_of(state_dir)
     with storage("Tidying up after the drill", path):
         if path.is_dir():
@@ -102,43 +103,56 @@ def _fetched_to(site: Site) -> Vault:
 
 
 def fetch(site: Site, subject: str) -> Step:
-    """Bring a copy from its target: measured against its manifest, decrypted where it is encrypted."""
+    """Bring a copy from its target: measured against its manifest, decrypted where it is encrypted.
+
+    A directory of that name that is here already counts only after the target was asked: the fetch compares it.
+    """
     url, _, name = subject.rpartition("/")
+    fetched: list[Bundle] = []
 
     def probe(_facts: Facts) -> Seen:
-        try:
-            bundle = _fetched_to(site).bundle(name)  # it is renamed to this name when all of it was measured
-        except Refused:
+        if not fetched:
             return NotDone("the copy is not here yet")
-        return Done({"target": url, "bundle": name, "bytes": bundle.size})
+        return Done(
+            {
+                "target": url,
+                "bundle": name,
+                "bytes": fetched[-1].size,
+                "manifest_sha256": fetched[-1].manifest_sha256,
+            }
+        )
 
     def act(_facts: Facts) -> None:
-        target_at(site, url).fetch(name, _fetched_to(site), lambda text: site.transcript.output("here", f"{text}\n"))
+        progress = lambda text: site.transcript.output("here", f"{text}\n")  # noqa: E731 - one expression
+        fetched.append(target_at(site, url).fetch(name, _fetched_to(site), progress))
 
-    return Step("drill/fetch", f"fetch the copy from {url}", probe, act)
+    return Step(FETCH, f"fetch the copy from {url}", probe, act)
 
 
 def restore(site: Site, subject: str) -> Step:
     """Restore it into scratch, start etcd, compare with the manifest, count. A drill that fails is a refusal."""
     name = subject.rpartition("/")[2]
+    tried: list[tuple[Bundle, Drill]] = []  # by this process, as with a proof: a file could be anybody's
 
-    def bundle_to_try() -> Bundle:
-        vault = _fetched_to(site) if is_remote(subject) else site.vault
-        return vault.bundle(name)
+    def bundle_to_try(facts: Facts) -> Bundle:
+        if not is_remote(subject):
+            return site.vault.bundle(name)
+        bundle = _fetched_to(site).bundle(name)
+        if facts.of(FETCH).get("manifest_sha256", bundle.manifest_sha256) != bundle.manifest_sha256:
+            raise Refused(
+                f"{bundle.path} is not what was fetched; nothing was tried",
+                hint="fetch it again: upgrade-guard backup drill --remote URL",
+            )
+        return bundle
 
-    def verdict_path(facts: Facts) -> Path:
-        return own_directory_of(site.config.state_dir) / f"{facts.run_id}.json"
-
-    def probe(facts: Facts) -> Seen:
-        path = verdict_path(facts)
-        if not path.exists():
+    def probe(_facts: Facts) -> Seen:
+        if not tried:
             return NotDone("the bundle was not tried yet")
-        found = from_json(Drill, json.loads(path.read_text()))
-        bundle = bundle_to_try()
+        bundle, found = tried[-1]
         return Done(result_of(bundle, found), records=(found.proof.record(bundle.name),))
 
     def act(facts: Facts) -> None:
-        bundle = bundle_to_try()
+        bundle = bundle_to_try(facts)
         found = drill(
             bundle,
             tools=kept_programs(site.config.programs_path, bundle.manifest.etcd_version, site.here),
@@ -154,10 +168,7 @@ def restore(site: Site, subject: str) -> Step:
                 hint="make a new backup at once: upgrade-guard backup create; "
                 "then look at the others: upgrade-guard backup verify --all",
             )
-        path = verdict_path(facts)
-        with storage("Writing down how the drill went", path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_synced(path, json.dumps(to_json(found)).encode())
+        tried.append((bundle, found))
 
     return Step("drill/restore", "restore the bundle into scratch, start etcd on it, compare and count", probe, act)
 

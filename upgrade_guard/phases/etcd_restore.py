@@ -206,6 +206,9 @@ def restore_member(site: Site, node: Node, run_id: str) -> Step:
     located = known_once(tools, of(node), run_id)
 
     def finished(where: Places) -> str:
+        """A note of ours that holds the token of this rollback: random, and in the journal before anything is restored,
+        so that no note of before can have it.
+        """
         return f"{where.snapshot}.restored"
 
     def probe(facts: Facts) -> Seen:

@@ -188,6 +188,9 @@ def _upgrade_node(site: Site, tools: NodeTools) -> None:
 
 
 def _note(tools: NodeTools, target: Version) -> str:
+    """Where it is noted on the node that kubeadm ended well. Not bound to the journal: only root of the node can write
+    there, who can do worse, and beside it the manifests, what is served and kubeadm's own ConfigMap are asked.
+    """
     return f"{tools.settings.work_dir}/kubeadm-upgraded-to-{target}"
 
 

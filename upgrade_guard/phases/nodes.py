@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from upgrade_guard.errors import GuardError, HostUnreachable
+from upgrade_guard.errors import EvidenceLost, GuardError, HostUnreachable
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.run import Event
@@ -15,7 +15,7 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.phases import kubeadm_work, node_work, packages
 from upgrade_guard.phases.files_back import files_back as files_as_captured
 from upgrade_guard.phases.site import Site
-from upgrade_guard.phases.snapshot import note_down, sha256_of
+from upgrade_guard.phases.snapshot import listing_digest, note_down, recorded_listing, sha256_of
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.bundle import NodeFiles
 from upgrade_guard.vault.disk import private_directories
@@ -26,7 +26,10 @@ def nodes(site: Site, cluster: Cluster, target: Version, run_id: str) -> Phase:
     answer = site.config.upgrade.on_node_failure
 
     def amends(lane: str) -> tuple[Step, ...]:
-        return put_worker_back(site, cluster, cluster.node(lane), run_id) if answer == "rollback-node" else ()
+        # Without this file nothing is put back by itself, and a person decides; what is in it counts only if it is what
+        # the journal has.
+        saved = archive_of(site, run_id, lane).with_suffix(".json").exists()
+        return put_worker_back(site, cluster, cluster.node(lane)) if answer == "rollback-node" and saved else ()
 
     return Phase(
         "nodes",
@@ -45,7 +48,7 @@ def worker(site: Site, cluster: Cluster, node: Node, target: Version) -> tuple[S
     old = Version.parse(cluster.version)
     prefix = f"nodes/{node.name}"
     steps = (
-        save_files(site, node, f"{prefix}/save-files"),
+        save_files(site, node),
         packages.point_source(site, node, f"{prefix}/package-source", old, target, lane=node.name),
         packages.install(site, node, f"{prefix}/kubeadm", target, ("kubeadm",), lane=node.name),
         kubeadm_work.upgrade_worker(site, node, target, f"{prefix}/upgrade-node"),
@@ -91,24 +94,43 @@ def archive_of(site: Site, run_id: str, node: str) -> Path:
     return site.vault.path / f"workers-{run_id}" / f"files-{node}.tar.gz"
 
 
-def listing_of(site: Site, run_id: str, node: str) -> NodeFiles:
-    """What was on that worker before it was touched."""
-    written = json.loads(archive_of(site, run_id, node).with_suffix(".json").read_text())
-    return from_json(NodeFiles, written["listing"])
+def saved_name(node: str) -> str:
+    """The step that saves the files of that worker."""
+    return f"nodes/{node}/save-files"
 
 
-def save_files(site: Site, node: Node, name: str) -> Step:
-    """The files of a worker that its upgrade changes."""
+def was_saved(facts: Facts, node: str) -> bool:
+    """Does the journal say that the files of that worker were saved, so that something of it may have been changed?"""
+    return facts.has(saved_name(node)) and not facts.of(saved_name(node)).get("left")
+
+
+def listing_of(site: Site, facts: Facts, node: str) -> NodeFiles:
+    """What was on that worker before it was touched. Raises EvidenceLost where it is not what the journal has.
+
+    An earlier version kept the digest of the archive alone, which is compared with the listing when it is put back.
+    """
+    archive = archive_of(site, facts.run_id, node)
+    path = archive.with_suffix(".json")
+    hint = f"put back what was in {path.parent} (a backup of the vault has it), then: upgrade-guard resume"
+    if not archive.exists():
+        raise EvidenceLost(f"the archive with the files of {node} is gone: {archive}", hint=hint)
+    saved = facts.of(saved_name(node)) if was_saved(facts, node) else {}
+    if "listing_sha256" in saved:
+        return recorded_listing(path, saved["listing_sha256"], hint)
+    return from_json(NodeFiles, json.loads(path.read_text())["listing"])
+
+
+def save_files(site: Site, node: Node) -> Step:
+    """The files of a worker that its upgrade changes. Only what this process saved counts, as with a snapshot."""
+    saved: list[dict[str, str]] = []
 
     def probe(facts: Facts) -> Seen:
         archive = archive_of(site, facts.run_id, node.name)
-        written = archive.with_suffix(".json")
-        if not written.exists():
+        if not saved:
             return NotDone(f"the files of {node.name} are not saved yet")
-        digest = json.loads(written.read_text())["sha256"]
-        if not archive.exists() or sha256_of(archive) != digest:
+        if not archive.exists() or sha256_of(archive) != saved[-1]["sha256"]:
             return NotDone(f"the archive of {node.name} is not the one that was written")
-        return Done({"archive": str(archive), "sha256": digest})
+        return Done(saved[-1])
 
     def act(facts: Facts) -> None:
         tools = site.on(node)
@@ -116,19 +138,18 @@ def save_files(site: Site, node: Node, name: str) -> Step:
         private_directories(archive.parent)
         archive.with_suffix(".json").unlink(missing_ok=True)
         listing = node_files.capture(tools.files, node, tools.settings, archive)
-        written = {"sha256": sha256_of(archive), "listing": to_json(listing)}
-        note_down(archive.with_suffix(".json"), written, of=archive)
+        note_down(archive.with_suffix(".json"), {"listing": to_json(listing)}, of=archive)
+        digests = {"sha256": sha256_of(archive), "listing_sha256": listing_digest(listing)}
+        saved.append({"archive": str(archive), **digests})
 
-    return Step(name, f"save the files of {node.name}", probe, act, lane=node.name)
+    return Step(saved_name(node.name), f"save the files of {node.name}", probe, act, lane=node.name)
 
 
-def put_worker_back(site: Site, cluster: Cluster, node: Node, run_id: str) -> tuple[Step, ...]:
+def put_worker_back(site: Site, cluster: Cluster, node: Node) -> tuple[Step, ...]:
     """A worker as it was: files, packages, kubelet, and taking pods again.
 
     Nothing here is lasting: a worker may fail twice in one run.
     """
-    if not archive_of(site, run_id, node.name).with_suffix(".json").exists():
-        return ()
     prefix = f"nodes/{node.name}/put-back"
     before = Version.parse(node.kubelet_version)
     steps = (
@@ -144,6 +165,6 @@ def files_back(site: Site, node: Node, name: str) -> Step:
     """The saved files of a worker, what was added since moved aside."""
 
     def saved(facts: Facts) -> tuple[NodeFiles, Path]:
-        return listing_of(site, facts.run_id, node.name), archive_of(site, facts.run_id, node.name)
+        return listing_of(site, facts, node.name), archive_of(site, facts.run_id, node.name)
 
     return files_as_captured(site, node, name, saved, manifests=(False, True))

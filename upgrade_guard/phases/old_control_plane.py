@@ -10,7 +10,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases import etcd_restore, node_work
 from upgrade_guard.phases.looking import NothingWillCome, waiting
-from upgrade_guard.phases.nodes import archive_of, put_worker_back
+from upgrade_guard.phases.nodes import put_worker_back, was_saved
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of
 from upgrade_guard.tools.kubectl import PodRow
@@ -115,8 +115,8 @@ def every_node(site: Site, cluster: Cluster, going: Cluster, facts: Facts) -> tu
     for node in going.nodes:
         before = Version.parse(node.kubelet_version)
         prefix = f"rollback/{node.name}"
-        if not node.is_control_plane and archive_of(site, facts.run_id, node.name).with_suffix(".json").exists():
-            back = put_worker_back(site, cluster, node, facts.run_id)
+        if not node.is_control_plane and was_saved(facts, node.name):
+            back = put_worker_back(site, cluster, node)
             steps += [replace(step, name=f"{prefix}/{step.name.rpartition('/')[2]}") for step in back[:2]]
         steps += [
             fresh_kubelet(site, node, f"{prefix}/kubelet-restart", facts.run_id),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from upgrade_guard.model.etcd import MemberHash
 from upgrade_guard.model.run import Event, ProofRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import Site, etcd_of
-from upgrade_guard.phases.snapshot import bundle_of, note_down
-from upgrade_guard.vault.disk import private_directories
-from upgrade_guard.vault.proof import Expected, LocalEtcdTools, Proof, prove
+from upgrade_guard.phases.snapshot import bundle_of
+from upgrade_guard.vault.bundle import Bundle
+from upgrade_guard.vault.proof import LEVELS, Expected, LocalEtcdTools, Proof, prove
 
 
 def proof(site: Site, cluster: Cluster) -> Phase:
@@ -42,7 +41,7 @@ def prove_snapshot(site: Site, cluster: Cluster) -> Step:
         why = "etcd compacted while the snapshot was taken" if verdict.retake else verdict.message
         return EvidenceLost(f"the snapshot is not proven: {why}", hint="take a new snapshot: upgrade-guard resume")
 
-    return proving(site, tools, expected, failed, verdict_name=lambda _facts, bundle: bundle)
+    return proving(site, tools, expected, failed)
 
 
 def proving(
@@ -50,25 +49,23 @@ def proving(
     tools: Callable[[Facts], LocalEtcdTools],
     expected: Callable[[Facts], Expected],
     failed: Callable[[Proof], GuardError],
-    *,
-    verdict_name: Callable[[Facts, str], str],
 ) -> Step:
-    """Restore the bundle of this run into scratch, start it and compare. The probe believes the written verdict.
+    """Restore the bundle of this run into scratch, start it and compare. `failed` says what a failed proof means.
 
-    `failed` says what a proof that failed means; `verdict_name` is how the verdict on a bundle is kept.
+    The probe believes only the verdict of this very attempt, which is kept in memory until the journal has it: a file
+    could be anybody's. A process that was killed in between has proven it for nothing, and the next one proves again.
     """
-
-    def verdict_path(facts: Facts, bundle: str) -> Path:
-        return Path(site.config.state_dir) / "proofs" / f"{verdict_name(facts, bundle)}.json"
+    verdicts: list[tuple[str, Proof]] = []  # with the digest of the manifest of what was proven
 
     def probe(facts: Facts) -> Seen:
         bundle = bundle_of(site, facts)
-        path = verdict_path(facts, bundle.name)
-        if not path.exists():
+        if not verdicts:
             return NotDone("the snapshot is not proven yet")
-        verdict = from_json(Proof, json.loads(path.read_text()))
-        if verdict.snapshot_sha256 != bundle.snapshot_sha256 or not verdict.ok:
-            return NotDone("the verdict belongs to another snapshot")
+        proven, verdict = verdicts[-1]
+        if proven != bundle.manifest_sha256 or verdict.snapshot_sha256 != bundle.snapshot_sha256:
+            return NotDone("another bundle was proven")
+        if short := shortfalls(verdict, bundle):
+            return NotDone(short[0])
         levels = {level.name: to_json(level) for level in verdict.levels}
         return Done(
             {
@@ -76,6 +73,8 @@ def proving(
                 "revision": verdict.revision,
                 "hashkv": verdict.hashkv,
                 "proven_at": verdict.proven_at.isoformat(),
+                "manifest_sha256": proven,
+                "levels": [level.name for level in verdict.levels],
             },
             records=(
                 ProofRecord(
@@ -104,8 +103,38 @@ def proving(
         )
         if not verdict.ok:
             raise failed(verdict)
-        path = verdict_path(facts, bundle.name)
-        private_directories(path.parent)
-        note_down(path, to_json(verdict))
+        verdicts.append((bundle.manifest_sha256, verdict))
 
     return Step("prove/snapshot", "prove the snapshot by restoring it", probe, act)
+
+
+def shortfalls(verdict: Proof, bundle: Bundle) -> tuple[str, ...]:
+    """What a verdict lacks to be a proof of that bundle, a sentence each."""
+    held = {level.name for level in verdict.levels if level.ok}
+    missing = [name for name in LEVELS if name not in held]
+    reasons = [f"the proof lacks {', '.join(missing)}"] if missing else []
+    if verdict.revision != bundle.manifest.revision:
+        reasons.append(f"the proof is of revision {verdict.revision}, the snapshot of {bundle.manifest.revision}")
+    if bundle.manifest.hashkv is not None and verdict.hashkv != bundle.manifest.hashkv.hash:
+        reasons.append("the proof found other content than the cluster had")
+    return tuple(reasons)
+
+
+def mismatches(facts: Facts) -> tuple[str, ...]:
+    """Why the proof on record is not one of the snapshot on record, a sentence each; for the gate.
+
+    An earlier version kept neither the levels nor the digest of the manifest in the result: what is not there was not
+    compared by it, and a run that it began goes on.
+    """
+    proven, taken = facts.of("prove/snapshot"), facts.of("snapshot/save")
+    published = facts.of("snapshot/publish")
+    reasons = []
+    if missing := [name for name in LEVELS if name not in proven.get("levels", LEVELS)]:
+        reasons.append(f"The proof on record lacks {', '.join(missing)}.")
+    if proven["revision"] != taken["revision"]:
+        reasons.append(f"The proof on record is of revision {proven['revision']}, not of {taken['revision']}.")
+    if proven["hashkv"] != from_json(MemberHash, taken["live_hash"]).hash:
+        reasons.append("The proof on record found other content than the cluster had.")
+    if "manifest_sha256" in proven and proven["manifest_sha256"] != published["manifest_sha256"]:
+        reasons.append("The proof on record is of another manifest than the one that was published.")
+    return tuple(reasons)

@@ -83,7 +83,6 @@ def prove(site: Site) -> Step:
         lambda facts: site.local_etcd_tools(etcd_of(known_cluster(facts).control_planes[0]).image),
         expected,
         failed,
-        verdict_name=lambda facts, bundle: f"{bundle}-{facts.run_id}",
     )
 
 

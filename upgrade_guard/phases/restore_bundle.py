@@ -64,9 +64,20 @@ def wanted(text: str, vault: Path) -> Wanted:
 
 
 def find_bundle(site: Site, what: Wanted, recorded: Recorded) -> Step:
-    """It is in the vault of this machine, whole, and the one that was published. From a target it is brought first."""
+    """It is in the vault of this machine, whole, and the one that was published. From a target it is brought first.
 
-    def probe(_: Facts) -> Seen:
+    A bundle of that name that is here, and that the journal does not know, is compared with the target's: it was named.
+    """
+    brought: list[str] = []  # by this process
+
+    def vouched_for(bundle: Bundle, facts: Facts) -> bool:
+        """Does the journal, or the target that was asked a moment ago, say that it is this one?"""
+        digests = [recorded(bundle), *brought]
+        if facts.has(CHOSEN):
+            digests.append(facts.of(CHOSEN).get("manifest_sha256", ""))
+        return not what.source or bundle.manifest_sha256 in digests
+
+    def probe(facts: Facts) -> Seen:
         try:
             bundle = site.vault.bundle(what.name)
         except Refused as problem:
@@ -74,6 +85,8 @@ def find_bundle(site: Site, what: Wanted, recorded: Recorded) -> Step:
                 return NotDone(f"{what.name} is not here yet")
             problem.reasons = (*problem.reasons, *_other_places(site, what.name))
             raise
+        if not vouched_for(bundle, facts):
+            return NotDone(f"{what.name} is here and was not compared with {what.source} yet")
         if problems := (*examine(bundle), *_exchanged(bundle, recorded)):
             raise Refused(
                 f"the bundle {bundle.name} cannot be used; nothing was touched",
@@ -85,7 +98,7 @@ def find_bundle(site: Site, what: Wanted, recorded: Recorded) -> Step:
 
     def act(_: Facts) -> None:
         progress = lambda text: site.transcript.output("here", f"fetch: {text}\n")  # noqa: E731 - one expression
-        target(site, what.source).fetch(what.name, site.vault, progress)
+        brought.append(target(site, what.source).fetch(what.name, site.vault, progress).manifest_sha256)
 
     return Step(CHOSEN, f"read the bundle {what.name}", probe, act, lasting=False)
 

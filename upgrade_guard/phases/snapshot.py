@@ -8,6 +8,7 @@ import posixpath
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from upgrade_guard.model.run import Event, SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.vault import node_files
-from upgrade_guard.vault.bundle import Bundle, BundleManifest, NodeFiles, bundle_name, examine
+from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, BundleManifest, NodeFiles, bundle_name, examine
 from upgrade_guard.vault.disk import storage, sync_file, write_synced
+from upgrade_guard.vault.manifest import manifest_to_text
 from upgrade_guard.vault.trailer import SnapshotDigest, read_snapshot
 
 SAVE_TIMEOUT = 1800.0
@@ -66,10 +68,12 @@ def healthiest(site: Site, cluster: Cluster) -> tuple[Node, MemberStatus]:
 
 
 def save_etcd(site: Site, cluster: Cluster) -> Step:
-    """A snapshot from the leader, on this machine, equal to what etcdctl wrote on the node."""
+    """A snapshot from the leader, on this machine, equal to what etcdctl wrote on the node.
 
-    def notes_path(run_id: str) -> Path:
-        return site.vault.staging(run_id) / "snapshot.json"
+    What is known of it is kept in memory until the journal has it: a note on disk could be anybody's, and with it any
+    snapshot would pass as the one of this run. A process that was killed in between has taken it for nothing.
+    """
+    taken: list[dict[str, Any]] = []
 
     # What the act of this process read a moment ago need not be read once more: a database may have many GiB.
     read: dict[tuple[int, int, int], SnapshotDigest] = {}
@@ -83,9 +87,9 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
 
     def probe(facts: Facts) -> Seen:
         local = site.vault.staging(facts.run_id) / "snapshot.db"
-        if not notes_path(facts.run_id).exists() or not local.is_file():
+        if not taken or not local.is_file():
             return NotDone("no snapshot of this run yet")
-        notes = json.loads(notes_path(facts.run_id).read_text())
+        notes = taken[-1]
         found = looked_at(local)
         if found.problems:
             return NotDone(f"the snapshot is not intact: {found.problems[0]}")
@@ -94,7 +98,6 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
         return Done(notes)
 
     def act(facts: Facts) -> None:
-        notes_path(facts.run_id).unlink(missing_ok=True)
         node, status = healthiest(site, cluster)
         tools, etcdctl = site.on(node), site.etcdctl(node)
         remote = saved_on_node(site, node, facts.run_id)
@@ -129,6 +132,8 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
                 f"{digest[:16]} there",
                 hint="take it again: upgrade-guard resume",
             )
+        with storage("Keeping the snapshot", local):
+            sync_file(local)  # before the journal says that it is there: a power cut keeps what was synced
         notes: dict[str, Any] = {
             "source": node.name,
             "sha256": digest,
@@ -142,7 +147,7 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
             "etcd_version": status.version,
             "members": [to_json(member) for member in etcdctl.member_list()],
         }
-        note_down(notes_path(facts.run_id), notes, of=local)
+        taken.append(notes)
 
     return Step("snapshot/save", "save an etcd snapshot from the leader", probe, act)
 
@@ -169,42 +174,62 @@ def saved_on_node(site: Site, node: Node, run_id: str) -> str:
 
 
 def save_files(site: Site, node: Node) -> Step:
-    """The files of one control plane that belong to the same instant as the snapshot."""
+    """The files of one control plane that belong to the same instant as the snapshot.
 
-    def listing_path(run_id: str) -> Path:
-        return site.vault.staging(run_id) / f"files-{node.name}.json"
+    The journal gets the digest of the archive and of its listing, which are both read again when they are published.
+    """
+    saved: list[dict[str, Any]] = []  # by this process, as with the snapshot
 
     def archive(run_id: str) -> Path:
         return site.vault.staging(run_id) / f"files-{node.name}.tar.gz"
 
     def probe(facts: Facts) -> Seen:
-        if not listing_path(facts.run_id).exists():
+        if not saved:
             return NotDone(f"the files of {node.name} are not saved yet")
-        written = json.loads(listing_path(facts.run_id).read_text())
-        if not archive(facts.run_id).exists() or sha256_of(archive(facts.run_id)) != written["sha256"]:
+        if not archive(facts.run_id).exists() or sha256_of(archive(facts.run_id)) != saved[-1]["sha256"]:
             return NotDone(f"the archive of {node.name} is not the one that was written")
-        return Done(
-            {
-                "sha256": written["sha256"],
-                "files": len(written["listing"]["present"]),
-                "kubeadm_backups": written["kubeadm_backups"],
-                "left_out": large_and_left_out(written["listing"]["left_out"], site.settings(node.name), node),
-            }
-        )
+        return Done(saved[-1])
 
     def act(facts: Facts) -> None:
         tools = site.on(node)
-        listing_path(facts.run_id).unlink(missing_ok=True)
         listing = node_files.capture(tools.files, node, tools.settings, archive(facts.run_id))
         refuse_lacking(listing)
-        written = {
+        kept = {
             "sha256": sha256_of(archive(facts.run_id)),
-            "listing": to_json(listing),
-            "kubeadm_backups": kubeadm_backups(tools),
+            "listing_sha256": listing_digest(listing),
+            "files": len(listing.present),
+            "kubeadm_backups": list(kubeadm_backups(tools)),
+            "left_out": large_and_left_out(list(listing.left_out), site.settings(node.name), node),
         }
-        note_down(listing_path(facts.run_id), written, of=archive(facts.run_id))
+        staging = site.vault.staging(facts.run_id)
+        note_down(staging / listing_name(node.name), {"listing": to_json(listing)}, of=archive(facts.run_id))
+        saved.append(kept)
 
     return Step(f"snapshot/files/{node.name}", f"save the control-plane files of {node.name}", probe, act)
+
+
+def listing_name(node: str) -> str:
+    """The file beside an archive that says what is in it."""
+    return f"files-{node}.json"
+
+
+def listing_digest(listing: NodeFiles) -> str:
+    """Hex SHA-256 of a listing, however it was written down."""
+    return hashlib.sha256(json.dumps(to_json(listing), sort_keys=True).encode()).hexdigest()
+
+
+RETAKE = "take a new snapshot: upgrade-guard resume"
+
+
+def recorded_listing(path: Path, digest: str, hint: str = RETAKE) -> NodeFiles:
+    """The listing that was written to `path`. Raises EvidenceLost where it is not the one that the journal has."""
+    try:
+        listing = from_json(NodeFiles, json.loads(path.read_text())["listing"])
+    except Exception as problem:  # cattrs raises groups of whatever did not fit
+        raise EvidenceLost(f"{path} cannot be read: {problem}", hint=hint) from problem
+    if listing_digest(listing) != digest:
+        raise EvidenceLost(f"{path} is not what this run wrote: its digest is not the journal's", hint=hint)
+    return listing
 
 
 NEEDED = ("admin.conf", "pki/ca.crt", "pki/etcd/ca.crt", "config.yaml")
@@ -237,7 +262,7 @@ def large_and_left_out(paths: list[str], settings: NodeSettings, node: Node) -> 
 
 
 def note_down(path: Path, notes: Mapping[str, Any], of: Path | None = None) -> None:
-    """Keep what a probe will believe of a file: whole or not at all, also when this process is killed meanwhile.
+    """Keep what belongs to a file: whole or not at all, also when this process is killed meanwhile.
 
     A power cut keeps what was synced: no notes are kept of a file whose content is not on the disk yet.
     """
@@ -260,15 +285,19 @@ def kubeadm_backups(tools: NodeTools) -> tuple[str, ...]:
 
 
 def publish(site: Site, cluster: Cluster) -> Step:
-    """One directory, complete or absent: the bundle."""
+    """One directory, complete or absent: the bundle. What it is made of, and what it says, is what the journal has."""
 
     def name(facts: Facts) -> str:
         return bundle_name(cluster.name, datetime.fromisoformat(facts.of("snapshot/save")["taken_at"]), facts.run_id)
 
     def probe(facts: Facts) -> Seen:
-        if name(facts) not in {bundle.name for bundle in site.vault.bundles()}:
+        if name(facts) not in site.vault.names():
             return NotDone("the bundle is not published yet")
-        bundle = site.vault.bundle(name(facts))
+        try:
+            bundle = site.vault.bundle(name(facts))
+        except Refused as problem:
+            raise EvidenceLost(problem.message, hint=RETAKE) from problem
+        refuse_other_content(bundle, cluster, facts)
         notes = facts.of("snapshot/save")
         return Done(
             {
@@ -294,19 +323,19 @@ def publish(site: Site, cluster: Cluster) -> Step:
 
     def act(facts: Facts) -> None:
         staging = site.vault.staging(facts.run_id)
-        manifest = bundle_manifest(cluster, facts, staging)
-        site.vault.publish(staging, manifest, name(facts))
+        listings = {
+            node.name: recorded_listing(staging / listing_name(node.name), _of_files(facts, node, "listing_sha256"))
+            for node in cluster.control_planes
+        }
+        manifest = bundle_manifest(cluster, facts, listings)
+        site.vault.publish(staging, manifest, name(facts), _recorded_digests(cluster, facts))
 
     return Step("snapshot/publish", "publish the bundle", probe, act)
 
 
-def bundle_manifest(cluster: Cluster, facts: Facts, staging: Path) -> BundleManifest:
-    """What the bundle says of itself; the vault adds the digests of the files."""
+def bundle_manifest(cluster: Cluster, facts: Facts, listings: Mapping[str, NodeFiles]) -> BundleManifest:
+    """What the bundle says of itself; the vault adds the digests of the files. `listings` has one for each node."""
     notes = facts.of("snapshot/save")
-    listings = {
-        node.name: from_json(NodeFiles, json.loads((staging / f"files-{node.name}.json").read_text())["listing"])
-        for node in cluster.control_planes
-    }
     return BundleManifest(
         cluster=cluster.name,
         run_id=facts.run_id,
@@ -323,6 +352,42 @@ def bundle_manifest(cluster: Cluster, facts: Facts, staging: Path) -> BundleMani
         host=socket.gethostname(),
         tool_version=__version__,
     )
+
+
+def refuse_other_content(bundle: Bundle, cluster: Cluster, facts: Facts) -> None:
+    """Raises EvidenceLost for a bundle of this run's name whose manifest does not say what the journal says: another
+    run's, or somebody's who knew the name before it was published.
+    """
+
+    def told(manifest: BundleManifest) -> str:
+        return manifest_to_text(replace(manifest, files={}, host="", tool_version=""))
+
+    listings = bundle.manifest.node_files
+    other = [
+        node.name
+        for node in cluster.control_planes
+        if node.name not in listings or listing_digest(listings[node.name]) != _of_files(facts, node, "listing_sha256")
+    ]
+    digests = {name: entry.sha256 for name, entry in bundle.manifest.files.items()}
+    if (
+        other
+        or digests != _recorded_digests(cluster, facts)
+        or told(bundle.manifest) != told(bundle_manifest(cluster, facts, listings))
+    ):
+        raise EvidenceLost(
+            f"{bundle.path} is not what this run gathered: its manifest differs from the journal", hint=RETAKE
+        )
+
+
+def _of_files(facts: Facts, node: Node, key: str) -> str:
+    """What the journal has of the files of a node. An earlier version did not keep every digest: "" equals none."""
+    return str(facts.of(f"snapshot/files/{node.name}").get(key, ""))
+
+
+def _recorded_digests(cluster: Cluster, facts: Facts) -> dict[str, str]:
+    """File of the bundle to the SHA-256 that the journal has of it."""
+    archives = {f"files-{node.name}.tar.gz": _of_files(facts, node, "sha256") for node in cluster.control_planes}
+    return {SNAPSHOT: facts.of("snapshot/save")["sha256"], **archives}
 
 
 CHOSEN = "restore/bundle"

@@ -22,7 +22,7 @@ from upgrade_guard.phases.inspect import inspect
 from upgrade_guard.phases.looking import until
 from upgrade_guard.phases.nodes import nodes
 from upgrade_guard.phases.plan import keeping, plan
-from upgrade_guard.phases.proof import proof
+from upgrade_guard.phases.proof import mismatches, proof
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, problems_of, snapshot
 from upgrade_guard.phases.staging import staging
@@ -150,12 +150,16 @@ class UpgradeWorkflow:
                         equal.append(url)
                         off += bool(facts.of(name)["off_control_plane"])
         live_id, alarms = self._etcd_now(facts)
-        if facts.has("prove/snapshot"):
+        proven = facts.has("prove/snapshot")
+        if proven:
+            not_of_it = mismatches(facts) if facts.has("snapshot/publish") else ()
+            problems += not_of_it
+            proven = not not_of_it
             proven_at = datetime.fromisoformat(facts.of("prove/snapshot")["proven_at"])
         return Evidence(
             now=self.site.clock.now(),
             snapshot_taken=taken,
-            proof_succeeded=facts.has("prove/snapshot"),
+            proof_succeeded=proven,
             proven_at=proven_at,
             max_age=self.site.config.upgrade.snapshot_max_age,
             copies_read_back=len(equal),

@@ -6,11 +6,13 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
-from upgrade_guard.errors import Refused, StepFailed, UsageProblem
+from upgrade_guard.errors import EvidenceLost, Refused, StepFailed, UsageProblem
 from upgrade_guard.vault.disk import (
     copy_synced,
     measure,
@@ -171,12 +173,15 @@ class Vault:
     def _staging(self, run_id: str) -> Path:
         return self.path / f"{checked_name(run_id)}{PART}"
 
-    def publish(self, staging: Path, manifest: BundleManifest, name: str) -> Bundle:
+    def publish(
+        self, staging: Path, manifest: BundleManifest, name: str, recorded: Mapping[str, str] = MappingProxyType({})
+    ) -> Bundle:
         """Make the staged files a bundle: measured, synced, manifest last, renamed. Doing it again changes nothing.
 
         The snapshot and the archives that `manifest.node_files` names go into the bundle; `manifest.files` is measured
         here. `staging` stays whole until the bundle is there, and is removed then. Raises StepFailed when a file is
-        missing or the disk refuses, Refused when another run's bundle has this name.
+        missing or the disk refuses, Refused when another run's bundle has this name, EvidenceLost when a file has
+        another SHA-256 than `recorded` has for it.
         """
         final = self.path / checked_name(name)
         part = self.path / f"{name}{PART}"
@@ -185,6 +190,7 @@ class Vault:
                 _remove_tree(part)
                 part.mkdir(mode=0o700)
                 files = _taken_over(staging, part, manifest)
+                _refuse_exchanged(files, recorded, staging)
                 write_synced(part / MANIFEST, manifest_to_text(replace(manifest, files=files)).encode())
                 part.rename(final)
                 sync_directory(self.path)
@@ -277,6 +283,15 @@ def _taken_over(staging: Path, part: Path, manifest: BundleManifest) -> dict[str
         sync_file(part / name)
         files[name] = measure(part / name)
     return files
+
+
+def _refuse_exchanged(files: Mapping[str, FileEntry], recorded: Mapping[str, str], staging: Path) -> None:
+    for name, digest in recorded.items():
+        if files[name].sha256 != digest:
+            raise EvidenceLost(
+                f"{staging / name} is not what was gathered: its SHA-256 is not the one that was recorded",
+                hint="take a new snapshot: upgrade-guard resume",
+            )
 
 
 def _remove_tree(path: Path) -> None:
