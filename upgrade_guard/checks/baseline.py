@@ -50,12 +50,16 @@ class WorkloadState:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the comparison looks at. `nodes`: name to Ready; `ready_pods`: namespace to their number."""
+    """What the comparison looks at. `nodes`: name to Ready; `ready_pods`: namespace to their number.
+
+    `static_pods`: as "namespace/name", None in a baseline that an earlier version took.
+    """
 
     nodes: Mapping[str, bool]
     workloads: tuple[WorkloadState, ...]
     services: tuple[str, ...]
     ready_pods: Mapping[str, int]
+    static_pods: tuple[str, ...] | None = None
 
 
 def capture(kubectl: Kubectl) -> Baseline:
@@ -82,6 +86,7 @@ def baseline_of(
         ),
         services=tuple(sorted(f"{row.namespace}/{row.name}" for row in services)),
         ready_pods=dict(sorted(ready.items())),
+        static_pods=tuple(sorted(f"{pod.namespace}/{pod.name}" for pod in pods if pod.mirror)),
     )
 
 
@@ -96,7 +101,8 @@ def compare(
     """What is no longer ready blocks; what is gone, changed or new is said; kubeadm's own add-ons may change.
 
     An upgrade deletes no object, so one that is gone was deleted by somebody. In a state that was `restored` it has to
-    be there: then it blocks. A StatefulSet starts its pods one after the other, so it may take longer than anybody
+    be there: then it blocks, as does a static pod that was not there before: kubelet runs it whatever etcd holds. A
+    StatefulSet starts its pods one after the other, so it may take longer than anybody
     waits here: it is said. Something that was not well before the upgrade is no regression as long as it is no worse.
     `target` is the version that the control plane serves now. Nodes that were `given_up` are missed nowhere: each may
     have taken one pod of every workload with it.
@@ -106,6 +112,7 @@ def compare(
         *_nodes(before, after, given_up, gone),
         *_workloads(before, after, len(given_up), gone),
         *_services(before, after, gone),
+        *_static_pods(before, after, gone),
         *_proxy(after, target),
         *_namespaces(before, after),
     )
@@ -172,6 +179,23 @@ def _services(before: Baseline, after: Baseline, gone: Say) -> list[Finding]:
     if new := [name for name in after.services if name not in before.services]:
         findings.append(warning(CHECK, f"new services: {listed(new)}", "see who made them: kubectl get services -A"))
     return findings
+
+
+def _static_pods(before: Baseline, after: Baseline, new: Say) -> list[Finding]:
+    known = before.static_pods
+    if known is None or after.static_pods is None:
+        return []
+    return [
+        new(
+            CHECK,
+            f"static pod {name} was not there before",
+            f"see which node runs it, then look among its manifests: kubectl -n {name.partition('/')[0]} "
+            f"get pod {name.partition('/')[2]} -o wide",
+            name,
+        )
+        for name in after.static_pods
+        if name not in known
+    ]
 
 
 def _proxy(after: Baseline, target: Version) -> list[Finding]:

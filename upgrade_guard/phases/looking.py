@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from upgrade_guard.errors import HostUnreachable, StepFailed
+from upgrade_guard.errors import EvidenceLost, HostUnreachable, StepFailed
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 
@@ -75,7 +75,7 @@ def patiently(look: Callable[[Facts], Seen]) -> Callable[[Facts], Seen]:
     def probe(facts: Facts) -> Seen:
         try:
             return look(facts)
-        except (HostUnreachable, NothingWillCome):
+        except (HostUnreachable, NothingWillCome, EvidenceLost):
             raise
         except StepFailed as problem:
             return NotDone(problem.message)
@@ -95,7 +95,7 @@ def seeing(clock: Clock, timeout: float, look: Callable[[Facts], Seen]) -> Calla
         while True:
             try:
                 return look(facts)
-            except (HostUnreachable, NothingWillCome):
+            except (HostUnreachable, NothingWillCome, EvidenceLost):
                 raise
             except StepFailed as problem:
                 if clock.monotonic() >= deadline:

@@ -14,6 +14,7 @@ from upgrade_guard.phases.components import running
 from upgrade_guard.phases.kubeadm_work import refuse_unfinished
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.site import NodeTools, Site
+from upgrade_guard.phases.snapshot import bundle_of
 
 GRACE = 3
 """Seconds between SIGTERM and SIGKILL. Neither an API server nor an etcd without peers is sure to end sooner than in
@@ -84,7 +85,8 @@ def hold_kubelet(site: Site, node: Node, run_id: str) -> Step:
         there = tools.files.existing(*manifests)
         return NotDone(f"{', '.join(sorted(there))} of {node.name} is still there") if there else Done()
 
-    def act(_: Facts) -> None:
+    def act(facts: Facts) -> None:
+        bundle_of(site, facts)  # what is gone back to is still what was published: seen before anything is stopped
         refuse_unfinished(tools)
         if tools.systemctl.state(unit) not in _AT_REST:
             tools.systemctl.stop(unit)

@@ -166,6 +166,7 @@ def verification(site: Site, cluster: Cluster, working: Cluster) -> Phase:
         "restore-verify",
         "Verification",
         (
+            verify.manifests_as_before(site, working, "restore/verify"),
             verify.etcd_sound(site, working, "restore/verify"),
             verify.nodes_ready(
                 site, working, versions, Version.parse(cluster.version), "restore/verify", restored=True

@@ -27,8 +27,8 @@ from upgrade_guard.phases.files_back import files_back as files_as_captured
 from upgrade_guard.phases.looking import SIGHT, observation, until
 from upgrade_guard.phases.quiesce import Rest, quiesce
 from upgrade_guard.phases.site import Site
-from upgrade_guard.phases.snapshot import bundle_of, kubeadm_backups, problems_of
-from upgrade_guard.phases.verify import comparison
+from upgrade_guard.phases.snapshot import bundle_of, copies_of, kubeadm_backups, problems_of
+from upgrade_guard.phases.verify import comparison, manifests_as_before
 from upgrade_guard.vault import node_files
 
 CHOICE = "rollback/path"
@@ -76,8 +76,9 @@ def rollback(
     ways = {Path.PACKAGES: packages_only, Path.FILES: files_and_packages, Path.WHOLE: whole}
     way = ways[path](site, cluster, now, facts) if path in ways else ()
     phases = (choice, *ground, *alone, *way)
+    files = path is not Path.PACKAGES
     if not missing:
-        return (*phases, confirm(site, cluster))
+        return (*phases, confirm(site, cluster, files=files))
     step = lost_nodes.behind(site, cluster, missing, approvals)
     phases = (*phases, Phase("rollback-behind", "Nodes that are behind", (step,), decides=True))
     lost = lost_nodes.given_up(facts)
@@ -90,17 +91,20 @@ def rollback(
     if gone:
         steps = tuple(etcd_restore.remove_member(site, stay, node) for node in gone)
         phases = (*phases, Phase("rollback-give-up", "Members that were given up", steps))
-    return (*phases, confirm(site, stay, without=lost))
+    return (*phases, confirm(site, stay, without=lost, files=files))
 
 
-def confirm(site: Site, cluster: Cluster, without: tuple[str, ...] = ()) -> Phase:
-    """The cluster against its baseline, `without` the nodes that were given up."""
+def confirm(site: Site, cluster: Cluster, without: tuple[str, ...] = (), *, files: bool) -> Phase:
+    """The cluster against its baseline, `without` the nodes that were given up; where `files` went back, those too."""
     before = {node.name: Version.parse(node.kubelet_version) for node in cluster.nodes}
     serving = Version.parse(cluster.version)
     return Phase(
         "rollback-verify",
         "Verification",
-        comparison(site, cluster, before, serving, "rollback/verify", without=without, restored=True),
+        (
+            *((manifests_as_before(site, cluster, "rollback/verify"),) if files else ()),
+            *comparison(site, cluster, before, serving, "rollback/verify", without=without, restored=True),
+        ),
         event=Event.ROLLBACK_CONFIRMED,
     )
 
@@ -144,11 +148,10 @@ def sound_bundle(site: Site) -> Step:
         bundle = bundle_of(site, facts)
         problems = problems_of(bundle, facts)
         if problems:
-            made = [facts.of(name) for name in facts.results if name.startswith("copy/") and name != "copy/enough"]
-            copies = ", ".join(f"{one['target'].rstrip('/')}/{bundle.name}" for one in made if one["read_back"])
             raise StepFailed(
                 "the bundle cannot take the cluster back as it is; nothing was stopped",
-                hint=f"put its copy ({copies}) in the place of {bundle.path}, then: upgrade-guard resume",
+                hint=f"put its copy ({copies_of(bundle.name, facts)}) in the place of {bundle.path}, "
+                "then: upgrade-guard resume",
                 reasons=problems,
             )
         return Done({"bundle": bundle.name})

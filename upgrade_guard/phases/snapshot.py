@@ -400,26 +400,52 @@ def named_bundle(facts: Facts) -> Mapping[str, Any]:
 
 
 def bundle_of(site: Site, facts: Facts) -> Bundle:
-    """The bundle of this run. Raises EvidenceLost when it is no longer in the vault or cannot be read."""
+    """The bundle of this run, compared with the journal: whoever can change its files can change its manifest too.
+
+    Raises EvidenceLost when it is no longer in the vault, cannot be read, or is not the one that was published. With
+    the manifest every digest in it is the journal's; the files are compared with those where they are used.
+    """
     name = named_bundle(facts)["bundle"]
     try:
-        return site.vault.bundle(name)
+        bundle = site.vault.bundle(name)
     except Refused as problem:
         raise EvidenceLost(
-            f"the bundle {name} cannot be used any more: {problem.message}",
-            hint="take a new snapshot: upgrade-guard resume",
+            f"the bundle {name} cannot be used any more: {problem.message}", hint=_instead_of(site, name, facts)
         ) from problem
+    if exchanged := _exchanged(bundle, facts):
+        raise EvidenceLost(f"the bundle {name} cannot be used: {exchanged}", hint=_instead_of(site, name, facts))
+    return bundle
+
+
+def _exchanged(bundle: Bundle, facts: Facts) -> str:
+    """What to say of a bundle whose manifest is not the journal's; else ""."""
+    # A journal whose run began before the digest was in this row cannot be asked; nobody else can leave it out.
+    if bundle.manifest_sha256 == named_bundle(facts).get("manifest_sha256", bundle.manifest_sha256):
+        return ""
+    return f"{bundle.name}: manifest.json is not the one that was published"
+
+
+def _instead_of(site: Site, name: str, facts: Facts) -> str:
+    """What to type: a way back needs this very bundle, before it a new one is as good."""
+    if not facts.has(CHOSEN) and not any(step.startswith("rollback/") for step in facts.started):
+        return RETAKE
+    place = site.vault.path / name
+    return f"put a copy of it ({copies_of(name, facts)}) in the place of {place}, then: upgrade-guard resume"
+
+
+def copies_of(name: str, facts: Facts) -> str:
+    """Where this run has copied the bundle to, and read it back; for people."""
+    made = [facts.of(step) for step in facts.results if step.startswith("copy/") and step != "copy/enough"]
+    places = ", ".join(f"{one['target'].rstrip('/')}/{name}" for one in made if one["read_back"])
+    return places or "upgrade-guard backup list --remote"
 
 
 def problems_of(bundle: Bundle, facts: Facts) -> tuple[str, ...]:
     """What is wrong with the bundle of this run, a sentence each: its files against its manifest, and the manifest
-    against the journal, because whoever can change the files can change the manifest with them.
+    against the journal.
     """
-    problems = examine(bundle)
-    written = named_bundle(facts).get("manifest_sha256", bundle.manifest_sha256)
-    if bundle.manifest_sha256 != written:
-        return (*problems, f"{bundle.name}: manifest.json is not the one that was published")
-    return problems
+    exchanged = _exchanged(bundle, facts)
+    return (*examine(bundle), *((exchanged,) if exchanged else ()))
 
 
 def sha256_of(path: Path) -> str:

@@ -12,9 +12,11 @@ from upgrade_guard.model.run import Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.canary import canary
-from upgrade_guard.phases.looking import waiting
+from upgrade_guard.phases.looking import observation, waiting
 from upgrade_guard.phases.lost_nodes import refuse_lost
 from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.snapshot import bundle_of
+from upgrade_guard.vault import node_files
 
 
 def verify(site: Site, cluster: Cluster, target: Version) -> Phase:
@@ -112,6 +114,27 @@ def nodes_ready(
 
     timeout = site.config.upgrade.ready_timeout
     return waiting(f"{prefix}/nodes", "see every node Ready at its version", look, clock=site.clock, timeout=timeout)
+
+
+def manifests_as_before(site: Site, cluster: Cluster, prefix: str) -> Step:
+    """After a way back: the static pods of every control plane are those of the bundle, and there is no other one.
+
+    kubelet runs whatever lies there, and what nobody put back is in no baseline of the API's objects.
+    """
+
+    def look(facts: Facts) -> Seen:
+        listings = bundle_of(site, facts).manifest.node_files
+        for node in cluster.control_planes:
+            left = node_files.differences(site.on(node).files, listings[node.name], manifests=True)
+            if left:
+                more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+                return NotDone(
+                    f"the static pods of {node.name} are not those of the snapshot: {left[0].path} is "
+                    f"{left[0].kind}{more}"
+                )
+        return Done({"nodes": [node.name for node in cluster.control_planes]})
+
+    return observation(f"{prefix}/static-pods", "see that every static pod is one of the snapshot", look)
 
 
 def workloads_as_before(

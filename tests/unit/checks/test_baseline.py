@@ -22,7 +22,13 @@ def before() -> Baseline:
         nodes=(node_row("cp1"), node_row("w1")),
         workloads=(workload("web"), workload("short", ready=1), workload("db", kind="StatefulSet"), PROXY),
         services=(ServiceRow("shop", "web", "ClusterIP", "10.96.0.9"),),
-        pods=(pod("web"), pod("job", "batch"), pod("gone", "batch", deleted=True), pod("done", ready=False)),
+        pods=(
+            pod("web"),
+            pod("job", "batch"),
+            pod("gone", "batch", deleted=True),
+            pod("done", ready=False),
+            pod("etcd-cp1", "kube-system", mirror=True, ready=False),
+        ),
     )
 
 
@@ -53,7 +59,22 @@ def test_what_is_recorded() -> None:
     assert before().ready_pods == {"batch": 1, "shop": 1}
     assert before().nodes == {"cp1": True, "w1": True}
     assert before().services == ("shop/web",)
+    assert before().static_pods == ("kube-system/etcd-cp1",)
     assert from_json(Baseline, to_json(before())) == before()
+
+
+def test_a_static_pod_that_was_not_there_is_said_and_is_none_of_a_restored_state() -> None:
+    now = after(static_pods=("kube-system/etcd-cp1", "kube-system/stranger-cp1"))
+    message = "static pod kube-system/stranger-cp1 was not there before"
+    assert message in said(now, Severity.WARNING)
+    assert said(now, Severity.BLOCKING) == []
+    assert said(now, Severity.BLOCKING, restored=True) == [message]
+
+
+def test_a_baseline_of_an_earlier_version_knows_no_static_pods() -> None:
+    recorded = {key: value for key, value in to_json(before()).items() if key != "static_pods"}
+    old = from_json(Baseline, recorded)
+    assert [one for one in compare(old, after(), TARGET, restored=True) if one.severity is Severity.BLOCKING] == []
 
 
 def test_nothing_but_kubeadms_own_changes_is_fine() -> None:
