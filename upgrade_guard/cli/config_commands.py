@@ -61,7 +61,7 @@ def show(context: typer.Context) -> None:
     from upgrade_guard.config.text import effective
 
     front = Front.of(context)
-    settings = front.settings()
+    settings = front.settings_alone()
     values = effective(settings.config)
 
     def shown() -> object:

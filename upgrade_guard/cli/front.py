@@ -73,7 +73,17 @@ class Front:
         return self._screen
 
     def settings(self, offsite: tuple[str, ...] = ()) -> Settings:
-        """The effective configuration. Raises UsageProblem."""
+        """The effective configuration. Raises UsageProblem, and Refused where its directories could be anybody's."""
+        from upgrade_guard.hosts.ownership import refuse_foreign, refuse_foreign_content
+
+        settings = self.settings_alone(offsite)
+        for place in (settings.config.state_dir, settings.config.vault.path):
+            refuse_foreign(place)
+            refuse_foreign_content(place)
+        return settings
+
+    def settings_alone(self, offsite: tuple[str, ...] = ()) -> Settings:
+        """The same for a command that looks at nothing else. Raises UsageProblem."""
         from upgrade_guard import config
 
         return config.load(self.config_path, os.environ, os.geteuid() == 0, state_dir=self.state_dir, offsite=offsite)
@@ -144,7 +154,7 @@ class Front:
     def _log_directories(self) -> tuple[Path, ...]:
         try:
             own: tuple[Path, ...] = (self.settings().config.state_dir / "logs",)
-        except GuardError:
+        except (GuardError, OSError):
             own = ()
         return (*own, Path(tempfile.gettempdir()))
 

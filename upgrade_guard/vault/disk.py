@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from upgrade_guard.errors import GuardError, StepFailed
+from upgrade_guard.hosts.ownership import refuse_foreign
 from upgrade_guard.vault.manifest import FileEntry
 
 _CHUNK = 1 << 20
@@ -54,7 +55,8 @@ def private_directory(path: Path) -> None:
 
 
 def private_directories(path: Path) -> None:
-    """The same with the parents that are missing."""
+    """The same with the parents that are missing, in a place of ours. Raises Refused where it could be anybody's."""
+    refuse_foreign(path)
     for missing in reversed([one for one in path.parents if not one.exists()]):
         private_directory(missing)
     private_directory(path)

@@ -22,7 +22,7 @@ from upgrade_guard.hosts.background import Background, running_with, start_backg
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.tools.etcdctl import Etcdctl
-from upgrade_guard.vault.disk import storage, sync_directory
+from upgrade_guard.vault.disk import private_directories, storage, sync_directory
 
 MEMBER = "proof"
 PEER_URL = "http://127.0.0.1:2380"  # what the restore writes down; a member that is alone never connects to it
@@ -39,7 +39,7 @@ def scratch_directory(scratch: Path) -> Iterator[Path]:
     What a killed process left there (its directory, its etcd) is ended and removed first.
     """
     with storage("Preparing the scratch directory", scratch):
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directories(scratch)
         lock = os.open(scratch / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
