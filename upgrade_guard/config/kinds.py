@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from upgrade_guard.model.ssh_words import checked_destination, checked_option
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 OFFSITE_SCHEMES = ("file://", "ssh://", "s3://", "gs://", "az://")
 
@@ -46,8 +48,21 @@ def text(value: Any) -> str:
 def destination(value: Any) -> str:
     """What ssh is told to reach; never anything that ssh could take for an option."""
     given = text(value)
-    if not given or given.startswith("-") or "@-" in given or any(character.isspace() for character in given):
-        raise ValueError('give "local", a host, or user@host; it must not begin with "-" or contain spaces')
+    try:
+        return checked_destination(given)
+    except ValueError as problem:
+        raise ValueError(
+            f'give "local", a host, or user@host; it must not begin with "-" or contain spaces: {problem}'
+        ) from None
+
+
+def user(value: Any) -> str:
+    """Whom ssh logs in as."""
+    given = text(value)
+    try:
+        checked_destination(f"{given}@host")
+    except ValueError as problem:
+        raise ValueError(f'give the name of a user; it must not begin with "-" or contain spaces: {problem}') from None
     return given
 
 
@@ -145,13 +160,10 @@ def preflight_name(value: Any) -> str:
 
 
 def ssh_option(value: Any) -> str:
-    """What `ssh -o` takes."""
-    if not re.fullmatch(r"[A-Za-z]+=\S.*", text(value)):
+    """One of the options that may be set. hosts/ refuses others too; here it is said before a run is on the record."""
+    if not re.fullmatch(r"[A-Za-z0-9]+=\S.*", text(value)):
         raise ValueError(f'{value!r} is not an ssh option: write "Name=value"')
-    name, _, setting = str(value).partition("=")
-    if name.lower() == "stricthostkeychecking" and setting.strip().lower() in ("no", "off"):
-        # hosts/ refuses it too; here it is said before a run is on the record
-        raise ValueError("host keys are always checked: write StrictHostKeyChecking=accept-new, or add the key")
+    checked_option(str(value))
     return str(value)
 
 
@@ -201,7 +213,7 @@ def meant(given: object, known: tuple[str, ...]) -> str:
 
 
 TEXT = Kind("text", text)
-USER = Kind("user name", destination)
+USER = Kind("user name", user)
 DESTINATION = Kind('"local", host or user@host', destination)
 PATH = Kind("absolute path", path)
 NODE_PATH = Kind("absolute path on that node", node_path)

@@ -63,7 +63,10 @@ class SshSettings:
         shown="what ssh itself uses",
     )
     options: tuple[str, ...] = _key(
-        list_of('"Name=value"', kinds.ssh_option), (), "Handed to ssh with -o.", sample='["StrictHostKeyChecking=yes"]'
+        list_of('"Name=value"', kinds.ssh_option),
+        (),
+        "How ssh connects, with -o; host keys are checked whatever is said.",
+        sample='["StrictHostKeyChecking=yes"]',
     )
 
 

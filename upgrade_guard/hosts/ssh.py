@@ -12,21 +12,39 @@ from upgrade_guard.errors import HostUnreachable, UsageProblem
 from upgrade_guard.hosts.base import Transcript
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.hosts.process import run_process
+from upgrade_guard.hosts.ssh_settings import objection_to
 from upgrade_guard.hosts.transcript import SilentTranscript
 from upgrade_guard.model.command import Command, Result, Secret
+from upgrade_guard.model.ssh_words import checked_destination, checked_option
 
 SSH_FAILED = 255  # ssh(1): the exit status of the remote command, or 255 if an error occurred
 TIMEOUT_ENDED = (124, 137)  # timeout(1): ended with SIGTERM, with SIGKILL
 KILL_AFTER = 10.0  # seconds that a program on the node gets between SIGTERM and SIGKILL
 CONNECT_GRACE = 45.0  # seconds beyond the command's own time, for connecting and for noticing a dead connection
+CHECKING = "StrictHostKeyChecking"
+# Not to be had otherwise: a known machine, no question, nothing of ours lent to it, and the command that we send.
+ALWAYS = (
+    "BatchMode=yes",
+    "NoHostAuthenticationForLocalhost=no",
+    "VerifyHostKeyDNS=no",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ForwardX11Trusted=no",
+    "ClearAllForwardings=yes",
+    "Tunnel=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+)
+UNLESS_CHOSEN = ("ConnectTimeout=15", "ServerAliveInterval=10", "ServerAliveCountMax=6")
 SOCKET_DIRECTORY_LIMIT = 108 - 1 - len("/") - 40 - len(".0123456789abcdef")  # sun_path, %C and ssh's own suffix
 
 
 class SshHost:
     """Runs commands on `destination` ("user@host" or "ssh://user@host:port").
 
-    One connection is shared by all commands and kept for a minute after the last one. Host keys are always checked.
-    `options` are given to `ssh -o` before ours, so that an operator's choice wins.
+    One connection is shared by all commands and kept for a minute after the last one. Host keys are always checked:
+    ssh takes the first value that it is told, so ours come first, then `options`, then the operator's own files; what
+    is in force is asked of ssh once and judged. Raises UsageProblem for a destination or an option that is refused.
     """
 
     def __init__(
@@ -42,13 +60,14 @@ class SshHost:
         spool_dir: Path | None = None,
     ) -> None:
         self._name = check_name(name)
-        self._destination = check_name(destination, "ssh destination")
+        self._destination = _check_destination(destination)
         self._options = tuple(_check_option(option) for option in options)
         self._identity_file = Path(identity_file).expanduser() if identity_file else None
         self._transcript = transcript or SilentTranscript()
         self._path = path
         self._control_dir = private_socket_directory(control_dir) if control_dir else None
         self._spool_dir = spool_dir
+        self._judged = False
 
     @property
     def name(self) -> str:
@@ -61,7 +80,12 @@ class SshHost:
         return self._destination
 
     def run(self, command: Command) -> Result:
-        """Run it there and wait. Raises HostUnreachable when ssh itself failed: what the command did is unknown."""
+        """Run it there and wait.
+
+        Raises HostUnreachable when ssh itself failed: what the command did is unknown. Raises UsageProblem, before
+        anything is sent, when the operator's ssh configuration would let in a machine whose key is not known.
+        """
+        self._judge()
         started_at = datetime.now(UTC)
         self._transcript.started(self._name, command)
         result = run_process(
@@ -95,30 +119,58 @@ class SshHost:
     def close(self) -> None:
         """Close the shared connection now instead of a minute from now."""
         if self._control_dir:
-            argv = (*self._ssh(), "-O", "exit", "--", self._destination)
-            run_process(Command(argv, timeout=10.0), argv, environment=dict(os.environ), timeout=10.0)
+            self._ask("-O", "exit")
 
     def _ssh(self) -> tuple[str, ...]:
+        checking = dict(self._options).get(CHECKING, "yes")
         sharing = (
             ("ControlMaster=auto", "ControlPersist=60", f"ControlPath={self._control_dir}/%C")
             if self._control_dir
-            else ()
+            # A connection that somebody else shares was made under his settings.
+            else ("ControlMaster=no", "ControlPath=none")
         )
-        ours = ("BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=10", "ServerAliveCountMax=6", *sharing)
+        chosen = tuple(f"{name}={value}" for name, value in self._options if name != CHECKING)
         return (
             "ssh",
             "-T",
             *(("-i", str(self._identity_file)) if self._identity_file else ()),
-            *(word for option in (*self._options, *ours) for word in ("-o", option)),
+            *(
+                word
+                for option in (f"{CHECKING}={checking}", *ALWAYS, *sharing, *chosen, *UNLESS_CHOSEN)
+                for word in ("-o", option)
+            ),
         )
+
+    def _judge(self) -> None:
+        """Ask ssh once what it makes of our words and the operator's files; it connects to nothing for that."""
+        if self._judged:
+            return
+        answer = self._ask("-G")
+        if not answer.ok:
+            raise self._unreachable(answer.stderr)
+        in_force: dict[str, str] = {}
+        for line in answer.stdout.splitlines():
+            name, _, value = line.partition(" ")
+            in_force.setdefault(name.lower(), value.strip())
+        if objection := objection_to(in_force):
+            raise UsageProblem(
+                f"ssh to {self._name} ({self._destination}) is refused: {objection.what}", hint=objection.hint
+            )
+        self._judged = True
+
+    def _ask(self, *words: str) -> Result:
+        """What ssh itself says, without running anything there."""
+        argv = (*self._ssh(), *words, "--", self._destination)
+        return run_process(Command(argv, timeout=10.0), argv, environment=dict(os.environ), timeout=10.0)
 
     def _unreachable(self, stderr: str) -> HostUnreachable:
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]
         last = lines[-1] if lines else "the connection was lost"
-        return HostUnreachable(
-            f"{self._name} cannot be reached as {self._destination}: {last}",
-            hint=f"Make `ssh {shlex.quote(self._destination)} true` work without a question, then resume.",
-        )
+        shown = shlex.quote(self._destination)
+        hint = f"Make `ssh {shown} true` work without a question, then resume."
+        if any("Host key verification failed" in line for line in lines):
+            hint = f"Compare its host key and add it: ssh -o StrictHostKeyChecking=ask {shown} true"
+        return HostUnreachable(f"{self._name} cannot be reached as {self._destination}: {last}", hint=hint)
 
 
 def private_socket_directory(wanted: Path) -> Path:
@@ -143,14 +195,22 @@ def _short_directory() -> Path:
     return Path(f"/tmp/upgrade-guard-{os.geteuid()}")  # noqa: S108 - its owner and mode are checked
 
 
-def _check_option(option: str) -> str:
-    """One `-o` value. Host key checking cannot be turned off here: a gate that talks to an impostor proves nothing."""
-    key, _, value = option.replace("=", " ", 1).strip().partition(" ")
-    if any(not letter.isprintable() for letter in option) or not key or key.startswith("-"):
-        raise UsageProblem(f"{option!r} is not an ssh option", hint="Write it as in ssh_config: Name=value")
-    if key.lower() == "stricthostkeychecking" and value.strip().lower() in ("no", "off"):
+def _check_destination(destination: str) -> str:
+    try:
+        return checked_destination(destination)
+    except ValueError as problem:
         raise UsageProblem(
-            f"the ssh option {option} is refused: host keys are always checked",
-            hint="Use StrictHostKeyChecking=accept-new, or add the key: ssh-keyscan HOST >> ~/.ssh/known_hosts",
-        )
-    return option
+            f"{destination[:200]!r} cannot be used as an ssh destination: {problem}",
+            hint="Write host, user@host or ssh://user@host:port; a name of ~/.ssh/config is a host too.",
+        ) from None
+
+
+def _check_option(option: str) -> tuple[str, str]:
+    """Host key checking cannot be turned off here: a gate that talks to an impostor proves nothing."""
+    try:
+        return checked_option(option)
+    except ValueError as problem:
+        raise UsageProblem(
+            f"the ssh option {option!r} is refused: {problem}",
+            hint="Take it out of ssh.options; what is meant for one machine goes into ~/.ssh/config.",
+        ) from None

@@ -19,7 +19,12 @@ lost() {{
     echo "ssh: connect to host $name port 22: No route to host" >&2
     exit 255
 }}
-[ "$before" = -- ] && [ -d {nodes}/"${{last#root@}}" ] && exit 0 # -O exit: there is no shared connection to end
+if [ "$before" = -- ] && [ -d {nodes}/"${{last#root@}}" ]; then
+    for word; do # -G asks what is in force; -O exit: there is no shared connection to end
+        [ "$word" = -G ] && printf '%s\n' 'stricthostkeychecking true' 'userknownhostsfile {nodes}'/../known_hosts
+    done
+    exit 0
+fi
 name=${{before#root@}}
 if [ "$before" = "$name" ] || ! [ -d {nodes}/"$name" ]; then
     PATH=${{PATH#{bin}:}}

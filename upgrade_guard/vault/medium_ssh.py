@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ class SshMedium:
     @property
     def look(self) -> str:
         """The command by which an operator looks at it."""
-        return f"ssh {self._place.host} df -h '{self._place.path}'"
+        return f"ssh {shlex.quote(self._place.host)} df -h {shlex.quote(shlex.quote(self._place.path))}"
 
     def describe(self) -> str:
         """For people."""

@@ -15,7 +15,7 @@ import pytest
 from servers import Sshd
 
 from upgrade_guard.errors import HostUnreachable, UsageProblem
-from upgrade_guard.hosts.ssh import SOCKET_DIRECTORY_LIMIT, SshHost, private_socket_directory
+from upgrade_guard.hosts.ssh import ALWAYS, SOCKET_DIRECTORY_LIMIT, SshHost, private_socket_directory
 from upgrade_guard.model.command import Command, Secret
 from upgrade_guard.tools.files import Files
 
@@ -24,7 +24,9 @@ def test_the_argv_quotes_every_word_for_the_remote_shell() -> None:
     host = SshHost("cp1", "root@10.0.0.11", ("Port=2222",), "/keys/id", path="/opt/bin:/usr/bin")
     argv = host.argv(Command(("echo", "a b", "$HOME", "';reboot"), timeout=30.0))
     assert argv == (
-        *("ssh", "-T", "-i", "/keys/id", "-o", "Port=2222", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
+        *("ssh", "-T", "-i", "/keys/id"),
+        *(word for option in ("StrictHostKeyChecking=yes", *ALWAYS) for word in ("-o", option)),
+        *("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "Port=2222", "-o", "ConnectTimeout=15"),
         *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=6", "--", "root@10.0.0.11"),
         "env LC_ALL=C PATH=/opt/bin:/usr/bin timeout --kill-after=10 30 echo 'a b' '$HOME' ''\"'\"';reboot'",
     )
