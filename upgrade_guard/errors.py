@@ -168,6 +168,10 @@ class UnexpectedOutput(StepFailed):
     code = "unexpected-output"
 
 
+class OutputTooLarge(UnexpectedOutput):
+    """A program printed more than anybody expects of it: what was asked for is larger than it may be."""
+
+
 class JournalProblem(GuardError):
     """The journal cannot be used: newer version, edited rows, wrong file system, no permission."""
 

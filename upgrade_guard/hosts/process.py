@@ -7,6 +7,7 @@ and finishes its work instead of dying of SIGPIPE, and a grandchild that keeps i
 from __future__ import annotations
 
 import codecs
+import fcntl
 import os
 import select
 import signal
@@ -17,18 +18,20 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
-from upgrade_guard.errors import UnexpectedOutput
+from upgrade_guard.errors import OutputTooLarge, StepFailed, UnexpectedOutput
 from upgrade_guard.model.command import Command, Result, Secret
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
 ERROR_LIMIT = 256 * 1024
+NOISE_LIMIT = 1024 * 1024  # bytes before the frame, in which it is sought
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 _TICK = 0.1  # seconds between two looks at the output of a running program
 _SHORT_TICK = 0.002  # the same for one that prints much
 _MUCH = 1024 * 1024
+_PIECES = 16  # of that size before one looks at the clock again; a pipe holds less
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL, and then until we stop waiting
 _READ = 64 * 1024
 
@@ -41,25 +44,34 @@ def run_process(
     timeout: float,
     spool_dir: Path | None = None,
     output: Callable[[str], None] = lambda _: None,
+    frame: bytes = b"",
 ) -> Result:
     """Run `argv` for `command` in a session of its own and wait for it, at most `timeout` seconds.
 
     A program that is not there ends with 127, one that may not be executed with 126, as a shell would say. A timeout
     ends the whole process group and gives `exit_status` None. When waiting is cut short by an exception, a program that
-    only reads is ended with it; one that changes its node is left to finish. Raises UnexpectedOutput for a reading
-    program that prints more than 64 MiB.
+    only reads is ended with it; one that changes its node is left to finish.
+
+    With a `frame`, only what comes after it counts, on standard output and on standard error: what stands before was
+    printed by whoever starts the program. When it never came on standard output, the result's `begun` is False, and its
+    texts are everything that was printed.
+
+    Raises UnexpectedOutput for a reading program that prints more than 64 MiB, and OutputTooLarge for one that prints
+    more than its `stdout_limit` into a file.
     """
     began = time.monotonic()
     with ExitStack() as stack:
         stdin = _stdin(stack, command.stdin)
         stdout, stdout_path = _sink(stack, command, spool_dir, "out")
         stderr, stderr_path = _sink(stack, command, spool_dir, "err")
-        target = stack.enter_context(_private(command.stdout_to)) if command.stdout_to else stdout
+        poured = None
+        if command.stdout_to:
+            poured = stack.enter_context(_Poured(command.stdout_to, command.stdout_limit, frame))
         try:
             running = subprocess.Popen(
                 [_revealed(word) for word in argv],
                 stdin=stdin,
-                stdout=target,
+                stdout=poured.inlet if poured else stdout,
                 stderr=stderr,
                 env=dict(environment),
                 start_new_session=True,
@@ -69,30 +81,38 @@ def run_process(
         except OSError as problem:
             reason = problem.strerror or "cannot be executed"
             return _not_started(argv[0], NOT_EXECUTABLE, reason, began, stdout_path, stderr_path)
-        followed = (_Followed(stdout, output), _Followed(stderr, output))
+        if poured:
+            poured.started()
+        out, err = _Followed(stdout, output, frame), _Followed(stderr, output, frame)
         try:
-            status = _wait(running, followed, began + timeout, limited=not command.changes)
+            status = _wait(running, (out, err), poured, began + timeout, limited=not command.changes)
         except BaseException:
             if not command.changes:
                 _end_group(running)
             raise
         _remove(stdout_path, stderr_path)
-        if command.stdout_to:
-            os.fsync(target.fileno())
+        if poured:
+            os.fsync(poured.file.fileno())
         return Result(
             exit_status=status,
-            stdout=_text(stdout, OUTPUT_LIMIT),
-            stderr=_text(stderr, ERROR_LIMIT),
+            stdout=_text(stdout, out.begin, OUTPUT_LIMIT) if poured is None else poured.noise(),
+            stderr=_text(stderr, err.begin, ERROR_LIMIT),
             duration=time.monotonic() - began,
+            begun=(poured or out).framed,
         )
 
 
 def _wait(
-    running: subprocess.Popen[bytes], followed: tuple[_Followed, ...], deadline: float, *, limited: bool
+    running: subprocess.Popen[bytes],
+    followed: tuple[_Followed, ...],
+    poured: _Poured | None,
+    deadline: float,
+    *,
+    limited: bool,
 ) -> int | None:
     """Follow the output until the program ends; None when it had to be ended at the deadline."""
     pause = _TICK
-    with _ending(running) as wait:
+    with _ending(running, poured) as wait:
         while running.poll() is None:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -102,11 +122,15 @@ def _wait(
                 return None
             wait(min(left, pause))
             pause = _TICK
+            if poured:
+                poured.read()
             for one in followed:
                 if one.read(limit=OUTPUT_LIMIT if limited else None) > _MUCH:
                     pause = _SHORT_TICK
                 if limited and one.position > OUTPUT_LIMIT:
                     raise UnexpectedOutput(f"{running.args!r:.200} printed more than 64 MiB")
+    if poured:
+        poured.read()
     for one in followed:
         one.read(last=True)
     return running.returncode if running.returncode >= 0 else 128 - running.returncode
@@ -114,23 +138,27 @@ def _wait(
 
 @dataclass
 class _ending:  # noqa: N801 - used as a context manager, like a function
-    """Waits for the end of a process at once where the kernel can say it, else in small steps."""
+    """Waits for the end of a process at once where the kernel can say it, else in small steps; or for its output."""
 
     running: subprocess.Popen[bytes]
+    poured: _Poured | None
     descriptor: int = -1
-    poll: select.poll | None = None
 
     def __enter__(self) -> Callable[[float], None]:
         with suppress(AttributeError, OSError):
             self.descriptor = os.pidfd_open(self.running.pid)
-            self.poll = select.poll()
-            self.poll.register(self.descriptor, select.POLLIN)
-            return self._until_ready
-        return self._step
+        return self._until_ready if self.descriptor >= 0 or self.poured else self._step
 
     def _until_ready(self, seconds: float) -> None:
-        if self.poll is not None:
-            self.poll.poll(seconds * 1000)
+        poll = select.poll()
+        if self.descriptor >= 0:
+            poll.register(self.descriptor, select.POLLIN)
+        if self.poured and not self.poured.ended:
+            poll.register(self.poured.outlet, select.POLLIN)
+        elif self.descriptor < 0:
+            return self._step(seconds)
+        poll.poll(seconds * 1000)
+        return None
 
     def _step(self, seconds: float) -> None:
         with suppress(subprocess.TimeoutExpired):
@@ -142,16 +170,24 @@ class _ending:  # noqa: N801 - used as a context manager, like a function
 
 
 class _Followed:
-    """One output file, handed on while it grows."""
+    """One output file, handed on while it grows: from the byte `begin` on, which is behind the frame once that came."""
 
-    def __init__(self, file: BinaryIO, output: Callable[[str], None]) -> None:
+    def __init__(self, file: BinaryIO, output: Callable[[str], None], frame: bytes) -> None:
         self._file = file
         self._output = output
+        self._frame = frame
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self.position = 0
+        self.framed = not frame
+        self.begin = self.position = 0
 
     def read(self, *, last: bool = False, limit: int | None = None) -> int:
         """Hand on what came since the last look, up to `limit`: a program may print faster than we read. How much."""
+        if not self.framed:
+            head = os.pread(self._file.fileno(), NOISE_LIMIT, 0)
+            noise, self.framed, _ = _split(head, self._frame)
+            if not self.framed:
+                return 0
+            self.begin = self.position = len(noise) + len(self._frame)
         before = self.position
         while piece := os.pread(self._file.fileno(), _READ, self.position):
             self.position += len(piece)
@@ -162,6 +198,85 @@ class _Followed:
         if last and (text := self._decoder.decode(b"", final=True)):
             self._output(text)
         return self.position - before
+
+
+def _split(content: bytes, frame: bytes) -> tuple[bytes, bool, bytes]:
+    """What stands before the frame, whether it is there, and what comes after it."""
+    before, found, after = content.partition(frame)
+    return before, bool(found), after
+
+
+class _Poured:
+    """Standard output that goes into a file (0600) through our hands: what stands behind the frame, up to a limit.
+
+    A pipe, unlike elsewhere: what prints into a file only reads its node, and may die when its reader did.
+    """
+
+    def __init__(self, path: Path, limit: int | None, frame: bytes) -> None:
+        self._path = path
+        self._limit = limit
+        self._frame = frame
+        self._head = b""
+        self._size = 0
+        self.framed = not frame
+        self.ended = False
+        self.file = _private(path)
+        self.outlet, self.inlet = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.outlet, False)
+        with suppress(OSError):  # a user may have no room for larger ones
+            fcntl.fcntl(self.outlet, fcntl.F_SETPIPE_SZ, _MUCH)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.outlet)
+        self.started()
+        self.file.close()
+
+    def started(self) -> None:
+        """The program has its own end of the pipe now; without ours, its end is the end of what can be read."""
+        if self.inlet >= 0:
+            os.close(self.inlet)
+            self.inlet = -1
+
+    def read(self) -> None:
+        """Take what is there, which is all of it once the program ended: a grandchild is not waited for.
+
+        Raises OutputTooLarge, StepFailed.
+        """
+        for _ in range(_PIECES):
+            try:
+                piece = os.read(self.outlet, _MUCH)
+            except BlockingIOError:
+                return
+            if not piece:
+                self.ended = True
+                return
+            self._take(piece)
+
+    def _take(self, piece: bytes) -> None:
+        if not self.framed:
+            whole = self._head + piece
+            _, self.framed, piece = _split(whole, self._frame)
+            self._head = b"" if self.framed else whole[:NOISE_LIMIT]
+        if not self.framed:
+            return
+        self._size += len(piece)
+        if self._limit is not None and self._size > self._limit:
+            raise OutputTooLarge(f"more than {self._limit} bytes came for {self._path.name}")
+        left = memoryview(piece)
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+        except OSError as problem:
+            raise StepFailed(
+                f"{self._path} cannot be written: {problem.strerror}", hint=f"Look there: df -h {self._path.parent}"
+            ) from problem
+
+    def noise(self) -> str:
+        """What came in place of the frame; nothing once that came."""
+        return self._head.decode("utf-8", errors="replace")
 
 
 def _end_group(running: subprocess.Popen[bytes]) -> None:
@@ -211,10 +326,10 @@ def _stdin(stack: ExitStack, source: bytes | Path | None) -> BinaryIO | int:
     return file
 
 
-def _text(file: BinaryIO, limit: int) -> str:
-    """The last `limit` bytes: complete for anything that a parser reads."""
+def _text(file: BinaryIO, begin: int, limit: int) -> str:
+    """The last `limit` bytes after `begin`: complete for anything that a parser reads."""
     size = os.fstat(file.fileno()).st_size
-    position = max(0, size - limit)
+    position = max(begin, size - limit)
     pieces = []
     while piece := os.pread(file.fileno(), 1024 * 1024, position):
         position += len(piece)

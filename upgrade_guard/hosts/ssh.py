@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,16 @@ SSH_FAILED = 255  # ssh(1): the exit status of the remote command, or 255 if an 
 TIMEOUT_ENDED = (124, 137)  # timeout(1): ended with SIGTERM, with SIGKILL
 KILL_AFTER = 10.0  # seconds that a program on the node gets between SIGTERM and SIGKILL
 CONNECT_GRACE = 45.0  # seconds beyond the command's own time, for connecting and for noticing a dead connection
+# What /bin/sh says before it becomes the program: what a login shell prints, and that it ended by itself, is told from
+# the program by that. One that reads quotes in another way than sh (fish, csh) is stopped before.
+FRAME = b"upgrade-guard begins\n"
+_QUOTED = "\\\\!'"
+_BEGIN = (
+    f"[ ${{#1}} -eq {len(_QUOTED)} ] || {{ echo the login shell does not read quotes as sh does >&2; exit 126; }}; "
+    'shift; echo "$0 begins"; echo "$0 begins" >&2; exec "$@"'
+)
+_WORDS = ("upgrade-guard", _QUOTED)
+_SHOWN = 300  # characters of what a login shell says
 CHECKING = "StrictHostKeyChecking"
 # Not to be had otherwise: a known machine, no question, nothing of ours lent to it, and the command that we send.
 ALWAYS = (
@@ -67,7 +78,7 @@ class SshHost:
         self._path = path
         self._control_dir = private_socket_directory(control_dir) if control_dir else None
         self._spool_dir = spool_dir
-        self._judged = False
+        self._judged = self._begun = False
 
     @property
     def name(self) -> str:
@@ -82,10 +93,14 @@ class SshHost:
     def run(self, command: Command) -> Result:
         """Run it there and wait.
 
-        Raises HostUnreachable when ssh itself failed: what the command did is unknown. Raises UsageProblem, before
-        anything is sent, when the operator's ssh configuration would let in a machine whose key is not known.
+        Whatever a login shell prints before the command begins is left out. Raises HostUnreachable when ssh itself
+        failed, and then what the command did is unknown, or when the login shell did not begin it. Raises UsageProblem,
+        before anything is sent, when the ssh configuration would let in a machine whose key is not known.
         """
         self._judge()
+        if not self._begun and any("\n" in word for word in command.argv):
+            # csh takes each line of what it does not understand for a command, so it is asked without such words first.
+            self.run(Command(("true",), timeout=30.0))
         started_at = datetime.now(UTC)
         self._transcript.started(self._name, command)
         result = run_process(
@@ -95,12 +110,16 @@ class SshHost:
             timeout=command.timeout + KILL_AFTER + CONNECT_GRACE,
             spool_dir=self._spool_dir,
             output=lambda text: self._transcript.output(self._name, text),
+            frame=FRAME,
         )
         if result.exit_status in TIMEOUT_ENDED and result.duration >= command.timeout:
-            result = Result(None, result.stdout, result.stderr, result.duration)
+            result = replace(result, exit_status=None)
         self._transcript.finished(self._name, command, result, started_at)
         if result.exit_status == SSH_FAILED:
             raise self._unreachable(result.stderr)
+        if not result.begun and result.exit_status is not None:
+            raise self._not_begun(result)
+        self._begun = True
         return result
 
     def argv(self, command: Command) -> tuple[str, ...]:
@@ -114,7 +133,7 @@ class SshHost:
             f"{max(command.timeout, 0.1):g}",
             *(word.reveal() if isinstance(word, Secret) else word for word in command.argv),
         )
-        return (*self._ssh(), "--", self._destination, shlex.join(remote))
+        return (*self._ssh(), "--", self._destination, shlex.join(("/bin/sh", "-c", _BEGIN, *_WORDS, *remote)))
 
     def close(self) -> None:
         """Close the shared connection now instead of a minute from now."""
@@ -162,6 +181,16 @@ class SshHost:
         """What ssh itself says, without running anything there."""
         argv = (*self._ssh(), *words, "--", self._destination)
         return run_process(Command(argv, timeout=10.0), argv, environment=dict(os.environ), timeout=10.0)
+
+    def _not_begun(self, result: Result) -> HostUnreachable:
+        """An exit status of the login shell says nothing of a file, so it must not reach whoever asked for one."""
+        lines = [line.strip() for text in (result.stderr, result.stdout) for line in text.splitlines() if line.strip()]
+        said = f": {lines[-1][:_SHOWN]}" if lines else f" and ended with {result.exit_status}"
+        return HostUnreachable(
+            f"{self._name} cannot be reached as {self._destination}: its login shell did not begin the command{said}",
+            hint=f"See what comes in place of nothing, and give that user sh, bash or zsh: "
+            f"ssh {shlex.quote(self._destination)} /bin/true",
+        )
 
     def _unreachable(self, stderr: str) -> HostUnreachable:
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]

@@ -31,7 +31,8 @@ class Command:
 
     `changes` marks a command that changes the node: it runs in a session of its own, so that an interrupt at the
     terminal does not reach it, and it is recorded in the journal every time. `stdin` is bytes or a local file;
-    with `stdout_to`, standard output goes to that local file (created 0600) instead of into the result.
+    with `stdout_to`, standard output goes to that local file (created 0600) instead of into the result, at most
+    `stdout_limit` bytes of it.
     """
 
     argv: tuple[str, ...]
@@ -39,6 +40,7 @@ class Command:
     changes: bool = False
     stdin: bytes | Path | None = None
     stdout_to: Path | None = None
+    stdout_limit: int | None = None
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -48,12 +50,16 @@ class Command:
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended. `exit_status` is None when it ran out of time: then its effect is unknown."""
+    """How a command ended. `exit_status` is None when it ran out of time: then its effect is unknown.
+
+    `begun` is False when whoever should have started the program over there never did: the rest is what it said.
+    """
 
     exit_status: int | None
     stdout: str = field(default="", repr=False)
     stderr: str = ""
     duration: float = 0.0
+    begun: bool = True
 
     @property
     def ok(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import shutil
 import socket
 import stat
@@ -28,8 +29,12 @@ def test_the_argv_quotes_every_word_for_the_remote_shell() -> None:
         *(word for option in ("StrictHostKeyChecking=yes", *ALWAYS) for word in ("-o", option)),
         *("-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "Port=2222", "-o", "ConnectTimeout=15"),
         *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=6", "--", "root@10.0.0.11"),
-        "env LC_ALL=C PATH=/opt/bin:/usr/bin timeout --kill-after=10 30 echo 'a b' '$HOME' ''\"'\"';reboot'",
+        argv[-1],
     )
+    assert argv[-1].endswith(
+        " env LC_ALL=C PATH=/opt/bin:/usr/bin timeout --kill-after=10 30 echo 'a b' '$HOME' ''\"'\"';reboot'"
+    )
+    assert shlex.split(argv[-1])[-4:] == ["echo", "a b", "$HOME", "';reboot"]
 
 
 def test_the_connection_is_shared_in_a_private_directory(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from unit.lab.conftest import Operator, until
 
 from upgrade_guard.errors import HostUnreachable, UsageProblem
-from upgrade_guard.hosts.ssh import SshHost
+from upgrade_guard.hosts.ssh import FRAME, SshHost
 from upgrade_guard.lab import cluster, faults, power, processes
 from upgrade_guard.model.command import Command
 
@@ -49,7 +49,8 @@ def test_a_machine_without_power(operator: Operator) -> None:
     )
     # Not from here: whoever switches it off is not the parent of what ends.
     subprocess.run([sys.executable, "-c", switch, str(lab.directory)], check=True, timeout=60)
-    assert running.communicate(timeout=20)[1] == "ssh: connect to host cp3 port 22: No route to host\n"
+    said = running.communicate(timeout=20)[1]
+    assert said == f"{FRAME.decode()}ssh: connect to host cp3 port 22: No route to host\n"
     assert running.returncode == 255
     assert not processes.running_with("sleep", "1234")
     assert not processes.running_with(f"--data-dir={lab.layout.etcd('cp3')}")
