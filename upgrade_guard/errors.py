@@ -169,7 +169,9 @@ class UnexpectedOutput(StepFailed):
 
 
 class OutputTooLarge(UnexpectedOutput):
-    """A program printed more than anybody expects of it: what was asked for is larger than it may be."""
+    """What was asked for is larger than it may be."""
+
+    code = "too-large"
 
 
 class JournalProblem(GuardError):

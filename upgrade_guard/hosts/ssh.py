@@ -167,11 +167,7 @@ class SshHost:
         answer = self._ask("-G")
         if not answer.ok:
             raise self._unreachable(answer.stderr)
-        in_force: dict[str, str] = {}
-        for line in answer.stdout.splitlines():
-            name, _, value = line.partition(" ")
-            in_force.setdefault(name.lower(), value.strip())
-        if objection := objection_to(in_force):
+        if objection := objection_to(answer.stdout):
             raise UsageProblem(
                 f"ssh to {self._name} ({self._destination}) is refused: {objection.what}", hint=objection.hint
             )
@@ -240,6 +236,6 @@ def _check_option(option: str) -> tuple[str, str]:
         return checked_option(option)
     except ValueError as problem:
         raise UsageProblem(
-            f"the ssh option {option!r} is refused: {problem}",
+            f"the ssh option {option[:_SHOWN]!r} is refused: {problem}",
             hint="Take it out of ssh.options; what is meant for one machine goes into ~/.ssh/config.",
         ) from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CHECKED = ("true", "yes", "ask", "accept-new")
+_SHOWN = 4096  # characters of a value: lists of files are judged
 _NEW = "accept-new"
 _CONFIG = "Look at what is in force: ssh -G HOST; ~/.ssh/config and /etc/ssh/ssh_config set it."
 # What we send is not what arrives, or not what comes back, unless these say so (where this ssh knows them).
@@ -23,8 +24,12 @@ class Objection:
     hint: str
 
 
-def objection_to(in_force: Mapping[str, str]) -> Objection | None:
-    """What is wrong with the settings that `ssh -G` prints, by their names in lower case; None when nothing is."""
+def objection_to(printed: str) -> Objection | None:
+    """What is wrong with the settings that `ssh -G` printed; None when nothing is."""
+    in_force: dict[str, str] = {}
+    for line in printed.splitlines():
+        name, _, value = line.partition(" ")
+        in_force.setdefault(name.lower(), value.strip()[:_SHOWN])
     checking = in_force.get("stricthostkeychecking", "")
     if checking not in _CHECKED:
         return Objection(f"host keys are not checked (StrictHostKeyChecking is {checking or 'not known'})", _CONFIG)

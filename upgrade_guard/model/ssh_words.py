@@ -19,6 +19,7 @@ OPTIONS: frozenset[str] = frozenset(
 _NAMES = {name.lower(): name for name in OPTIONS}
 # Settings of the options above that would let an unknown machine in.
 _CHECKING = ("yes", "accept-new")
+_SHOWN = 100  # characters of what is refused
 _USER = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._@+$\\-]*")
 _HOST = re.compile(r"[A-Za-z0-9._:\[][A-Za-z0-9._:%\[\]-]*")
 
@@ -48,10 +49,10 @@ def checked_option(text: str) -> tuple[str, str]:
     name, _, value = text.replace("=", " ", 1).strip().partition(" ")
     value = value.strip()
     if not text.isprintable() or not re.fullmatch(r"[A-Za-z0-9]+", name) or not value:
-        raise ValueError(f'{text!r} is not an ssh option: write "Name=value"')
+        raise ValueError(f'{text[:_SHOWN]!r} is not an ssh option: write "Name=value"')
     known = _NAMES.get(name.lower())
     if known is None:
-        raise ValueError(f"the ssh option {name} cannot be set here; these can: " + ", ".join(sorted(OPTIONS)))
+        raise ValueError(f"the ssh option {name[:_SHOWN]} cannot be set here; these can: " + ", ".join(sorted(OPTIONS)))
     if known == "StrictHostKeyChecking" and value not in _CHECKING:
         raise ValueError("host keys are always checked: write StrictHostKeyChecking=accept-new, or add the key")
     if known == "KnownHostsCommand" and value != "none":

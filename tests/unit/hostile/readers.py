@@ -8,9 +8,10 @@ from typing import Any
 
 from upgrade_guard.checks import gather_node, kubelet
 from upgrade_guard.errors import GuardError, Refused, UnexpectedOutput, UsageProblem
-from upgrade_guard.hosts import names
+from upgrade_guard.hosts import names, ssh_settings
 from upgrade_guard.journal import export, place
 from upgrade_guard.journal import text as journal_text
+from upgrade_guard.model import ssh_words
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools import (
     api_server,
@@ -110,7 +111,10 @@ READERS: dict[str, Reader] = {
     ),
     "vault.mounts.file_system_of": Reader(lambda text: mounts.file_system_of(mounts.Path("/tmp"), text), ()),
     # what people type
+    "hosts.ssh_settings.objection_to": Reader(ssh_settings.objection_to, ()),
     "hosts.names.check_name": Reader(names.check_name, (UsageProblem,)),
+    "model.ssh_words.checked_destination": Reader(ssh_words.checked_destination, (ValueError,)),
+    "model.ssh_words.checked_option": Reader(ssh_words.checked_option, (ValueError,)),
     "model.version.Version.parse": Reader(Version.parse, (ValueError,)),
     "vault.addresses.parse_place": Reader(addresses.parse_place, (UsageProblem,)),
     "vault.schedule.unit_name": Reader(schedule.unit_name, (UsageProblem,)),
