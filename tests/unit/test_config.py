@@ -146,6 +146,11 @@ def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(UsageProblem, match="it is larger than 1 MiB"):
+        load(Path("/dev/zero"), {}, False)
+
+
 def test_a_missing_named_file_is_refused_and_a_missing_default_is_not(tmp_path: Path) -> None:
     gone = tmp_path / "gone.toml"
     with pytest.raises(UsageProblem, match="there is no such configuration file"):

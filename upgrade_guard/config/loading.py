@@ -13,6 +13,8 @@ from upgrade_guard.config.schema import NODE_TABLE, SCHEMA, SECTIONS, Config, Ta
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.node import NodeSettings
 
+_LIMIT = 1 << 20  # bytes
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -101,7 +103,8 @@ def _read_document(path: Path | None, environ: Mapping[str, str]) -> tuple[Path 
     named = path or (Path(environ["UPGRADE_GUARD_CONFIG"]) if environ.get("UPGRADE_GUARD_CONFIG") else None)
     for candidate in (named,) if named else candidate_paths(environ):
         try:
-            content = candidate.read_bytes()
+            with candidate.open("rb") as file:
+                content = file.read(_LIMIT + 1)
         except (FileNotFoundError, NotADirectoryError):
             if named:
                 raise UsageProblem(
@@ -110,6 +113,11 @@ def _read_document(path: Path | None, environ: Mapping[str, str]) -> tuple[Path 
             continue
         except OSError as problem:
             raise UsageProblem(f"{candidate}: cannot be read: {problem.strerror}", hint=f"ls -l {candidate}") from None
+        if len(content) > _LIMIT:
+            raise UsageProblem(
+                f"{candidate}: not a configuration file: it is larger than {_LIMIT >> 20} MiB",
+                hint=f"ls -l {candidate}",
+            )
         try:
             return candidate, tomllib.loads(content.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from upgrade_guard.errors import OutputTooLarge, StepFailed, UnexpectedOutput
+from upgrade_guard.errors import OutputTooLarge, StepFailed
 from upgrade_guard.model.command import Command, Result, Secret
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
@@ -56,8 +56,7 @@ def run_process(
     printed by whoever starts the program. When it never came on standard output, the result's `begun` is False, and its
     texts are everything that was printed.
 
-    Raises UnexpectedOutput for a reading program that prints more than 64 MiB, and OutputTooLarge for one that prints
-    more than its `stdout_limit` into a file.
+    Raises OutputTooLarge for a reading program that prints more than 64 MiB, or more than `stdout_limit` into a file.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -85,7 +84,8 @@ def run_process(
             poured.started()
         out, err = _Followed(stdout, output, frame), _Followed(stderr, output, frame)
         try:
-            status = _wait(running, (out, err), poured, began + timeout, limited=not command.changes)
+            program = str(command.argv[0])
+            status = _wait(running, program, (out, err), poured, began + timeout, limited=not command.changes)
         except BaseException:
             if not command.changes:
                 _end_group(running)
@@ -104,6 +104,7 @@ def run_process(
 
 def _wait(
     running: subprocess.Popen[bytes],
+    program: str,
     followed: tuple[_Followed, ...],
     poured: _Poured | None,
     deadline: float,
@@ -128,7 +129,7 @@ def _wait(
                 if one.read(limit=OUTPUT_LIMIT if limited else None) > _MUCH:
                     pause = _SHORT_TICK
                 if limited and one.position > OUTPUT_LIMIT:
-                    raise UnexpectedOutput(f"{running.args!r:.200} printed more than 64 MiB")
+                    raise OutputTooLarge(f"{program} printed more than {OUTPUT_LIMIT >> 20} MiB")
     if poured:
         poured.read()
     for one in followed:

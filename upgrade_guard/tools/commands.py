@@ -33,11 +33,12 @@ def run_checked(
     changes: bool = False,
     stdin: bytes | Path | None = None,
     stdout_to: Path | None = None,
+    stdout_limit: int | None = None,
     accept: tuple[int, ...] = (0,),
 ) -> Result:
     """Run it; `timeout` in seconds. Raises CommandFailed for an exit status that is not in `accept` and for a timeout
     (its `exit_status` is then None: the effect is unknown), with a hint where the failure is a known one."""
-    result = host.run(Command(argv, timeout=timeout, changes=changes, stdin=stdin, stdout_to=stdout_to))
+    result = host.run(Command(argv, timeout, changes, stdin, stdout_to, stdout_limit))
     if result.exit_status in accept:
         return result
     raise failure(host, argv, result, timeout)

@@ -10,7 +10,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from upgrade_guard.errors import CommandFailed, StepFailed, UsageProblem
+from upgrade_guard.errors import CommandFailed, OutputTooLarge, StepFailed, UsageProblem
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, READ_TIMEOUT, run_checked, unexpected
@@ -22,6 +22,7 @@ STAGED = "-staged"
 """Behind the name of our work directory: what is not secret, and what apt's own user has to reach."""
 
 LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
+_ARCHIVE_LIMIT = 4 << 30  # bytes: no archive of node files is as large
 _LOCK_HELD = 75
 # The names that phases/etcd_restore.py gives: `etcd.upgrade-guard-RUN-old`, and `.upgrade-guard-RUN-old` in a mount.
 _MOVED_ASIDE = re.compile(r"\.upgrade-guard-[A-Za-z0-9][A-Za-z0-9.-]*-old$")
@@ -54,11 +55,11 @@ class Files:
         """The whole file as UTF-8; what is not UTF-8 becomes U+FFFD."""
         return self._read("cat", "--", path).stdout
 
-    def read_bytes(self, path: str) -> bytes:
-        """The whole file, byte by byte."""
+    def read_bytes(self, path: str, limit: int = 64 << 20) -> bytes:
+        """The whole file, byte by byte. Raises OutputTooLarge, and reads no further, when it has more than `limit`."""
         with tempfile.TemporaryDirectory(prefix="upgrade-guard-") as directory:
             local = Path(directory) / "file"
-            self.fetch(path, local)
+            self.fetch(path, local, limit=limit)
             return local.read_bytes()
 
     def exists(self, path: str) -> bool:
@@ -157,14 +158,20 @@ class Files:
         """Copy a file of this machine there, in the same way as `write`, in constant memory."""
         self._put(path, local, mode, timeout)
 
-    def fetch(self, path: str, local: Path, *, timeout: float = LARGE_TIMEOUT) -> None:
+    def fetch(self, path: str, local: Path, *, timeout: float = LARGE_TIMEOUT, limit: int | None = None) -> None:
         """Copy a file of the node here (0600), under a temporary name first.
 
         Raises StepFailed when less or more arrived than the file has: cat is content to have written into a pipe.
+        Raises OutputTooLarge when more than `limit` bytes came.
         """
         part = _part_of(local)
         try:
-            run_checked(self._host, ("cat", "--", path), timeout=timeout, stdout_to=part)
+            try:
+                run_checked(self._host, ("cat", "--", path), timeout=timeout, stdout_to=part, stdout_limit=limit)
+            except OutputTooLarge as problem:
+                raise OutputTooLarge(
+                    f"{path} on {self._host.name} has more than {limit} bytes", hint=f"Look at it there: ls -l {path}"
+                ) from problem
             arrived, there = part.stat().st_size, self.size(path)
             if arrived != there:
                 raise StepFailed(f"{path} on {self._host.name} has {there} bytes, and {arrived} of them arrived here")
@@ -262,7 +269,7 @@ class Files:
         flags = ("--create", "--gzip", "--file=-", "--numeric-owner", "--directory=/", recursion)
         argv = ("tar", *flags, "--null", "--verbatim-files-from", "--files-from=-")
         try:
-            run_checked(self._host, argv, timeout=timeout, stdin=names, stdout_to=part)
+            run_checked(self._host, argv, timeout=timeout, stdin=names, stdout_to=part, stdout_limit=_ARCHIVE_LIMIT)
             part.rename(local)
         finally:
             part.unlink(missing_ok=True)

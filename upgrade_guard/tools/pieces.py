@@ -31,4 +31,4 @@ class Pieces:
         """The `size` bytes from that offset into a file here (0600); fewer where the file ends."""
         where = (f"if={path}", "iflag=skip_bytes,count_bytes,fullblock", f"skip={offset}", f"count={size}")
         argv = ("dd", *where, "bs=1M", "status=none")
-        run_checked(self._host, argv, timeout=_TIMEOUT, stdout_to=local)
+        run_checked(self._host, argv, timeout=_TIMEOUT, stdout_to=local, stdout_limit=size)

@@ -17,12 +17,14 @@ from upgrade_guard.vault.disk import (
     copy_synced,
     measure,
     private_directories,
+    read_description,
     storage,
     sync_directory,
     sync_file,
     write_synced,
 )
 from upgrade_guard.vault.manifest import (
+    DESCRIPTION_LIMIT,
     BundleManifest,
     FileEntry,
     NodeFile,
@@ -191,7 +193,7 @@ class Vault:
                 part.mkdir(mode=0o700)
                 files = _taken_over(staging, part, manifest)
                 _refuse_exchanged(files, recorded, staging)
-                write_synced(part / MANIFEST, manifest_to_text(replace(manifest, files=files)).encode())
+                write_synced(part / MANIFEST, _written(replace(manifest, files=files), name))
                 part.rename(final)
                 sync_directory(self.path)
             bundle = self.bundle(name)
@@ -247,7 +249,7 @@ class Vault:
         try:
             if path.is_symlink() or manifest.is_symlink():
                 raise FileNotFoundError
-            content = manifest.read_bytes()
+            content = read_description(manifest, str(manifest))
             text = content.decode()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Refused(
@@ -262,6 +264,17 @@ class Vault:
         return Bundle(
             name, path, manifest_from_text(text, str(manifest)), hashlib.sha256(content).hexdigest(), len(content)
         )
+
+
+def _written(manifest: BundleManifest, name: str) -> bytes:
+    """What manifest.json is to hold: never more than is read again."""
+    content = manifest_to_text(manifest).encode()
+    if len(content) > DESCRIPTION_LIMIT:
+        raise StepFailed(
+            f"{MANIFEST} of the bundle {name} is larger than {DESCRIPTION_LIMIT >> 20} MiB: it lists too many files",
+            hint='Leave directories with many files out of host_files in [nodes."*"], then: upgrade-guard resume',
+        )
+    return content
 
 
 def _taken_over(staging: Path, part: Path, manifest: BundleManifest) -> dict[str, FileEntry]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.hosts.ownership import refuse_foreign
-from upgrade_guard.vault.manifest import FileEntry
+from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 
 _CHUNK = 1 << 20
 
@@ -88,10 +88,24 @@ def write_synced(path: Path, content: bytes, mode: int = 0o600) -> None:
     sync_directory(path.parent)
 
 
-def copy_synced(source: Path, destination: Path, moved: Callable[[int], None] = lambda _: None) -> FileEntry:
+def read_description(path: Path, where: str) -> bytes:
+    """A small regular file, such as manifest.json; `where` names it for people.
+
+    Raises Refused for one that is larger than any of ours, OSError.
+    """
+    with open_regular(path) as handle, os.fdopen(handle, "rb", closefd=False) as file:
+        content = file.read(DESCRIPTION_LIMIT + 1)
+    if len(content) > DESCRIPTION_LIMIT:
+        raise too_large(where)
+    return content
+
+
+def copy_synced(
+    source: Path, destination: Path, moved: Callable[[int], None] = lambda _: None, *, limit: int | None = None
+) -> FileEntry:
     """Copy into a new 0600 file, in constant memory, and sync it. The digest is that of the bytes that were written.
 
-    `moved` hears how many bytes there are so far.
+    `moved` hears how many bytes there are so far. Of a file that has more than `limit` bytes, not much more is copied.
     """
     digest = hashlib.sha256()
     size = 0
@@ -104,6 +118,8 @@ def copy_synced(source: Path, destination: Path, moved: Callable[[int], None] = 
             while view:
                 view = view[out.write(view) :]
             moved(size)
+            if limit is not None and size > limit:
+                break
         os.fsync(handle)
     return FileEntry(digest.hexdigest(), size)
 

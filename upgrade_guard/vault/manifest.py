@@ -11,6 +11,7 @@ from upgrade_guard.errors import Refused
 from upgrade_guard.model.etcd import Member, MemberHash
 
 SCHEMA = 1
+DESCRIPTION_LIMIT = 32 << 20  # bytes of manifest.json: some hundred thousand files
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def manifest_to_text(manifest: BundleManifest) -> str:
 
 def manifest_from_text(text: str, where: str) -> BundleManifest:
     """Read `manifest.json`; `where` names it for people. Raises Refused when it is damaged or too new."""
-    from upgrade_guard.model.codec import from_json  # late: cattrs is slow to import
+    from upgrade_guard.model.codec import from_json, misfit  # late: cattrs is slow to import
 
     try:
         raw = json.loads(text)
@@ -103,5 +104,15 @@ def manifest_from_text(text: str, where: str) -> BundleManifest:
         )
     try:
         return from_json(BundleManifest, raw)
-    except Exception as error:  # cattrs raises groups of whatever did not fit
-        raise Refused(f"{where} does not fit its schema: {error}", hint="Use another copy of this bundle.") from error
+    except Exception as error:  # whatever the first misfit raises
+        raise Refused(
+            f"{where} does not fit its schema: {misfit(error)}", hint="Use another copy of this bundle."
+        ) from error
+
+
+def too_large(where: str) -> Refused:
+    """The error for a description of a bundle that is larger than any of ours."""
+    return Refused(
+        f"{where} is larger than {DESCRIPTION_LIMIT >> 20} MiB: none of ours is",
+        hint="Use another copy of this bundle, and find out who wrote this one.",
+    )

@@ -45,7 +45,7 @@ class Medium(Protocol):
         """Every directory whose name can be a bundle's: its files with their sizes in bytes. Nothing is read."""
 
     def read(self, name: str, file: str) -> bytes | None:
-        """A small file of a copy; None when it is not there."""
+        """A small file of a copy; None when it is not there. Raises Refused for a large one, which is not read."""
 
     def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
         """Every file of a copy, read in full from where it is kept, or in words what it is instead of a file.

@@ -10,7 +10,7 @@ from pathlib import Path
 from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.vault.addresses import Place
 from upgrade_guard.vault.bundle import PART
-from upgrade_guard.vault.disk import copy_synced, measure, private_directory, storage, sync_directory
+from upgrade_guard.vault.disk import copy_synced, measure, private_directory, read_description, storage, sync_directory
 from upgrade_guard.vault.manifest import FileEntry
 from upgrade_guard.vault.medium import aside, may_be_copy
 from upgrade_guard.vault.meter import Meter
@@ -67,12 +67,12 @@ class FileMedium:
         return found
 
     def read(self, name: str, file: str) -> bytes | None:
-        """A small file of a copy; None when it is not there, or is a link."""
+        """A small file of a copy; None when it is not there, or is a link. Raises Refused for a large one."""
         path = self._path / name / file
         with storage(f"Reading from {self.url}", path):
             if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
                 return None
-            return path.read_bytes()
+            return read_description(path, f"{file} of the copy {name} at {self.url}")
 
     def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
         """Every file of a copy, read from the medium and not from memory."""
@@ -114,7 +114,7 @@ class FileMedium:
         meter = Meter(f"{file} from {self.url}", entry.size, progress)
         with storage(f"Fetching from {self.url}", self._path / name / file):
             local.unlink(missing_ok=True)
-            copy_synced(self._path / name / file, local, meter.moved)
+            copy_synced(self._path / name / file, local, meter.moved, limit=entry.size)
 
     def remove(self, name: str) -> None:
         """Take the name away first, by a rename, and then the files. Raises StepFailed."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.disk import open_regular, storage
-from upgrade_guard.vault.manifest import FileEntry
+from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 from upgrade_guard.vault.medium import aside, may_be_copy
 from upgrade_guard.vault.meter import Meter
 from upgrade_guard.vault.object_settings import S3Settings
@@ -95,13 +95,16 @@ class ObjectMedium:
             return {str(one["path"]).removeprefix(below): int(one["size"]) for page in pages for one in page}
 
     def read(self, name: str, file: str) -> bytes | None:
-        """A small object of a copy; None when it is not there."""
+        """A small object of a copy; None when it is not there. Raises Refused for a large one."""
         import obstore
 
         def attempt() -> bytes | None:
             try:
                 with self._doing(f"Reading {name}/{file}"):
-                    return bytes(obstore.get(self._store, f"{name}/{file}").bytes())
+                    found = obstore.get(self._store, f"{name}/{file}")
+                    if found.meta["size"] > DESCRIPTION_LIMIT:
+                        raise too_large(f"{file} of the copy {name} at {self.url}")
+                    return bytes(found.bytes())
             except StepFailed as problem:
                 if isinstance(problem.__cause__, FileNotFoundError) and "NoSuchBucket" not in str(problem.__cause__):
                     return None

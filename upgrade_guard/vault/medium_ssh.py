@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from upgrade_guard.errors import GuardError
+from upgrade_guard.errors import GuardError, OutputTooLarge
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command
 from upgrade_guard.tools.files import Files
 from upgrade_guard.tools.pieces import PIECE
 from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.bundle import PART
-from upgrade_guard.vault.manifest import FileEntry
+from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 from upgrade_guard.vault.medium import aside, may_be_copy
 from upgrade_guard.vault.parcel import Parcel
 from upgrade_guard.vault.retrying import Pause
@@ -94,9 +94,14 @@ class SshMedium:
         return found
 
     def read(self, name: str, file: str) -> bytes | None:
-        """A small file of a copy; None when it is not there."""
+        """A small file of a copy; None when it is not there. Raises Refused for a large one."""
         path = posixpath.join(self._place.path, name, file)
-        return self._files.read_bytes(path) if self._files.exists(path) else None
+        if not self._files.exists(path):
+            return None
+        try:
+            return self._files.read_bytes(path, DESCRIPTION_LIMIT)
+        except OutputTooLarge as problem:
+            raise too_large(f"{file} of the copy {name} at {self.url}") from problem
 
     def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
         """Every file of a copy, read over there."""

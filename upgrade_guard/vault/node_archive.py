@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import posixpath
 import tarfile
 import zlib
@@ -15,7 +17,11 @@ from typing import IO
 from upgrade_guard.errors import Refused
 from upgrade_guard.vault.manifest import NodeFile
 
+MEMBER_LIMIT = 50_000  # a control plane has some hundred
+CONTENT_LIMIT = 4 << 30  # bytes of all files together
+_ONE_LIMIT = 16 << 20  # bytes of a file that is looked into
 _CHUNK = 1 << 20
+_READ_LIMIT = 8 << 20  # bytes that are ever read at once: contents come in chunks, and no header is as long
 _LINKS_FOLLOWED = 8
 
 
@@ -36,15 +42,22 @@ def read_archive(local: Path) -> NodeArchive:
     """List an archive with the digest of every file in it. Extracts nothing.
 
     Raises Refused for one that is damaged, or that could write elsewhere than it says: absolute names, `..`, names
-    twice, devices, sparse files, hard links to what is not in it, and anything beneath a symbolic link.
+    twice, devices, sparse files, hard links to what is not in it, and anything beneath a symbolic link. So is one that
+    holds more files or more content than any of ours.
     """
     files: dict[str, NodeFile] = {}
     hard_links: dict[str, str] = {}
+    content = 0
     with _opened(local) as archive:
         for member in archive:
             path = _path(local, member.name)
+            if len(files) >= MEMBER_LIMIT:
+                raise _hostile(local, f"it holds more than {MEMBER_LIMIT} files")
             if member.issparse():  # ours never are, and a few bytes of one are read as terabytes of nothing
                 raise _hostile(local, f"{member.name!r} is sparse")
+            content += member.size
+            if content > CONTENT_LIMIT:
+                raise _hostile(local, f"it holds more than {CONTENT_LIMIT >> 20} MiB")
             if path in files:
                 raise _hostile(local, f"{member.name!r} is in it twice")
             if member.islnk():
@@ -83,7 +96,10 @@ def read_one(local: Path, path: str) -> bytes | None:
             return None
         if file.kind == "file":
             with _opened(local) as archive:
-                stream = archive.extractfile(archive_name(found.hard_links.get(path, path)))
+                member = archive.getmember(archive_name(found.hard_links.get(path, path)))
+                if member.size > _ONE_LIMIT:
+                    raise _hostile(local, f"{path!r} is larger than {_ONE_LIMIT >> 20} MiB")
+                stream = archive.extractfile(member)
                 return stream.read() if stream else None
         path = link_target(file)
     return None
@@ -94,10 +110,41 @@ def link_target(link: NodeFile) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(link.path), link.link_to))
 
 
+class _Bounded(io.RawIOBase):
+    """What an archive unpacks to, as tarfile reads it: no header and no content of a length that only a bomb has."""
+
+    def __init__(self, content: gzip.GzipFile) -> None:
+        self._content = content
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes. Raises TarError."""
+        if not 0 <= size <= _READ_LIMIT:
+            raise tarfile.ReadError(f"it has a header of {size >> 20} MiB")
+        self._within(self.tell() + size)
+        return self._content.read(size)
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """Go on from there. Raises TarError."""
+        self._within(position)
+        return self._content.seek(position, whence)
+
+    def tell(self) -> int:
+        """Bytes from the beginning."""
+        return self._content.tell()
+
+    def seekable(self) -> bool:
+        """Yes, by reading on, or again from the beginning."""
+        return True
+
+    def _within(self, position: int) -> None:
+        if position > CONTENT_LIMIT:
+            raise tarfile.ReadError(f"it holds more than {CONTENT_LIMIT >> 20} MiB")
+
+
 @contextmanager
 def _opened(local: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with tarfile.open(local, "r:gz") as archive:
+        with gzip.open(local) as content, tarfile.open(fileobj=_Bounded(content), mode="r:") as archive:
             yield archive
     except (tarfile.TarError, zlib.error, EOFError, OSError, KeyError, ValueError) as error:
         raise Refused(

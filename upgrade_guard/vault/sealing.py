@@ -14,7 +14,7 @@ from pathlib import Path
 from upgrade_guard.errors import GuardError, Refused, StepFailed
 from upgrade_guard.vault.age import SUFFIX, check_recipients, encrypt
 from upgrade_guard.vault.bundle import Bundle
-from upgrade_guard.vault.disk import measure, private_directory, storage, sync_directory, write_synced
+from upgrade_guard.vault.disk import measure, private_directory, read_description, storage, sync_directory, write_synced
 from upgrade_guard.vault.manifest import FileEntry
 from upgrade_guard.vault.parcel import SEALED, Parcel, parcel_of
 from upgrade_guard.vault.sealed import Sealed, sealed_from_bytes, sealed_of, sealed_to_text
@@ -55,8 +55,8 @@ def records(vault: Path, name: str) -> dict[str, Sealed]:
     directory = vault / _DIRECTORY / name
     with storage("Reading what was encrypted", directory):
         for path in sorted(directory.glob(_RECORDS)):
-            content = path.read_bytes()
             try:
+                content = read_description(path, str(path))
                 found[hashlib.sha256(content).hexdigest()] = sealed_from_bytes(content, str(path))
             except Refused:
                 continue  # damaged: that copy is no longer believed, and made again

@@ -112,7 +112,10 @@ class Target:
         if not self._keys.recipients:
             return parcel_of(bundle).files, ()
         where = f"the copy {bundle.name} at {self.url}"
-        content = self._medium.read(bundle.name, SEALED)
+        try:
+            content = self._medium.read(bundle.name, SEALED)
+        except Refused as refused:
+            return {}, (refused.message,)
         if content is None:
             return {}, (f"the copy {bundle.name} is missing at {self.url}, or is not encrypted",)
         digest = hashlib.sha256(content).hexdigest()

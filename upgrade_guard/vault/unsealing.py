@@ -10,7 +10,7 @@ from upgrade_guard.errors import Refused
 from upgrade_guard.vault.age import SUFFIX, decrypt
 from upgrade_guard.vault.bundle import MANIFEST
 from upgrade_guard.vault.disk import measure, storage
-from upgrade_guard.vault.manifest import FileEntry
+from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 from upgrade_guard.vault.sealed import Sealed
 
 Get = Callable[[str, FileEntry, Path], None]
@@ -32,6 +32,9 @@ class Unsealing:
 
     def manifest(self) -> bytes:
         """manifest.json, byte by byte. Raises Refused when the key does not fit or the copy is damaged."""
+        encrypted = self._sealed.files[f"{MANIFEST}{SUFFIX}"]
+        if encrypted.size > DESCRIPTION_LIMIT:
+            raise too_large(f"{MANIFEST}{SUFFIX} of {self._where}")
         with tempfile.TemporaryDirectory(prefix="upgrade-guard-") as directory:
             local = Path(directory) / MANIFEST
             self.bring(MANIFEST, local)

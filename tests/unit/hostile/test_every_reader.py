@@ -27,6 +27,7 @@ ELSEWHERE = {
     "checks.gather_node.read_installed",
     "checks.gather_node.read_if_there",
     "vault.age.read_identities",
+    "vault.disk.read_description",
     "phases.discovery.read_cluster",
     "phases.discovery.read_control_planes",
     "phases.discovery.read_nodes",
