@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from upgrade_guard.hosts.base import Transcript
+from upgrade_guard.hosts.environment import of_programs
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.hosts.process import run_process
 from upgrade_guard.hosts.transcript import SilentTranscript
@@ -14,7 +15,7 @@ from upgrade_guard.model.command import Command, Result
 
 
 class LocalHost:
-    """Runs commands here. `path` replaces PATH for them when given; programs speak English without a locale.
+    """Runs commands here. `path` replaces PATH for them when given; of the rest of our environment they get a list.
 
     `spool_dir` (0700, made when needed) holds the output of a changing command while it runs, so that it is still
     there when our own process was killed; it is removed when the command ends.
@@ -40,18 +41,10 @@ class LocalHost:
         result = run_process(
             command,
             command.argv,
-            environment=self._environment(),
+            environment=of_programs(os.environ, self._path),
             timeout=command.timeout,
             spool_dir=self._spool_dir,
             output=lambda text: self._transcript.output(self._name, text),
         )
         self._transcript.finished(self._name, command, result, started_at)
         return result
-
-    def _environment(self) -> dict[str, str]:
-        # Parsers expect the untranslated words.
-        environment = {name: value for name, value in os.environ.items() if name not in ("LANGUAGE", "LC_ALL")}
-        environment["LC_ALL"] = "C"
-        if self._path:
-            environment["PATH"] = self._path
-        return environment

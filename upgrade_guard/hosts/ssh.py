@@ -11,6 +11,7 @@ from pathlib import Path
 
 from upgrade_guard.errors import HostUnreachable, UsageProblem
 from upgrade_guard.hosts.base import Transcript
+from upgrade_guard.hosts.environment import of_ssh
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.hosts.process import run_process
 from upgrade_guard.hosts.ssh_settings import objection_to
@@ -106,7 +107,7 @@ class SshHost:
         result = run_process(
             command,
             self.argv(command),
-            environment=dict(os.environ),
+            environment=of_ssh(os.environ),
             timeout=command.timeout + KILL_AFTER + CONNECT_GRACE,
             spool_dir=self._spool_dir,
             output=lambda text: self._transcript.output(self._name, text),
@@ -176,7 +177,7 @@ class SshHost:
     def _ask(self, *words: str) -> Result:
         """What ssh itself says, without running anything there."""
         argv = (*self._ssh(), *words, "--", self._destination)
-        return run_process(Command(argv, timeout=10.0), argv, environment=dict(os.environ), timeout=10.0)
+        return run_process(Command(argv, timeout=10.0), argv, environment=of_ssh(os.environ), timeout=10.0)
 
     def _not_begun(self, result: Result) -> HostUnreachable:
         """An exit status of the login shell says nothing of a file, so it must not reach whoever asked for one."""
