@@ -104,14 +104,7 @@ class Door(QuickGroup):
             exit_code = outcome if isinstance(outcome, int) else 0
         except Exception as raised:  # noqa: BLE001 - this is the one place that turns every problem into an exit code
             problem = raised
-        try:
-            exit_code = front.conclude(problem) or exit_code
-            sys.stdout.flush()
-        except BrokenPipeError:
-            from upgrade_guard.ui.console import discard
-
-            discard(sys.stdout)
-        sys.exit(exit_code)
+        sys.exit(front.conclude(problem) or exit_code)
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """The global options first, then typer's own list and the commands."""

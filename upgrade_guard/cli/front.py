@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from upgrade_guard.errors import CommandFailed, ExitCode, GuardError, StepFailed
 from upgrade_guard.ui.words import visible
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from upgrade_guard.ui.console import Screen
 
 SCHEMA = 1
+STANDARD_OUTPUT = "standard output"
 _PLACE_PROBLEMS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -116,9 +117,17 @@ class Front:
     def conclude(self, problem: Exception | None) -> int:
         """Say how it ended and return the exit code: the one place where problems become exit codes."""
         guard_error = None if problem is None else self._understood(problem)
-        if self.json and (self._answered or guard_error is not None):
-            self._print_envelope(guard_error)
-        elif guard_error is not None:
+        in_json = self.json and (self._answered or guard_error is not None)
+        try:
+            if in_json:
+                self._print_envelope(guard_error)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _discard(sys.stdout)
+        except OSError as failed:
+            _discard(sys.stdout)
+            guard_error, in_json = guard_error or self._unwritten(failed), False
+        if guard_error is not None and not in_json:
             self._tell(guard_error)
         if self._screen is not None:
             self._screen.settle()
@@ -130,11 +139,25 @@ class Front:
         if _is_usage(problem):
             return _UsageError(problem)
         if isinstance(problem, OSError) and problem.errno in _PLACE_PROBLEMS:
-            where = problem.filename or "this machine"
+            where = str(problem.filename or "")
+            if where == STANDARD_OUTPUT:
+                _discard(sys.stdout)
+                return self._unwritten(problem)
+            look = f"df -h {shlex.quote(where)}" if where else "df -h"
             return StepFailed(
-                f"{where}: {problem.strerror}", hint=f"make room or give access, then go on; look with: df -h {where}"
+                f"{where or 'a file could not be written'}: {problem.strerror}",
+                hint=f"make room or give access, then go on; look with: {look}",
             )
         return _BugError(problem, self._keep_traceback(problem))
+
+    def _unwritten(self, problem: OSError) -> GuardError:
+        """The answer did not reach whoever asked; what was done is done."""
+        verb = self.command.partition(" ")[0]
+        again = "history" if verb in _DOING else self.command or "status"
+        return StepFailed(
+            f"{STANDARD_OUTPUT} cannot be written: {problem.strerror}",
+            hint=f"make room where it goes (df -h), then ask again: upgrade-guard {again}",
+        )
 
     def _keep_traceback(self, problem: Exception) -> Path | None:
         text = "".join(traceback.format_exception(problem))
@@ -148,7 +171,7 @@ class Front:
             with os.fdopen(descriptor, "w", errors="backslashreplace") as file:
                 file.write(text)
             return directory / name
-        sys.stderr.write(visible(text))
+        _complain(visible(text))
         return None
 
     def _log_directories(self) -> tuple[Path, ...]:
@@ -184,7 +207,7 @@ class Front:
         if isinstance(problem, _UsageError):
             told_by_typer = io.StringIO()
             problem.show(file=told_by_typer)
-            sys.stderr.write(visible(told_by_typer.getvalue()))
+            _complain(visible(told_by_typer.getvalue()))
             return
         from upgrade_guard.ui.problem import told
 
@@ -200,6 +223,22 @@ class Front:
         )
 
 
+def _complain(text: str) -> None:
+    """On standard error; that nobody can read it there is no other problem."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    from upgrade_guard.ui.console import discard  # late: rich is slow to import
+
+    discard(stream)
+
+
+_DOING = frozenset({"run", "resume", "rollback", "abort", "restore", "backup", "lab"})
 _WORDS = {
     ExitCode.USAGE: "Cannot do that",
     ExitCode.REFUSED: "Refused",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from upgrade_guard import __version__
 from upgrade_guard.cli import audit, backup, config_commands, lab, look, report, restore, upgrade
 from upgrade_guard.cli.door import Door
-from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.front import STANDARD_OUTPUT, Front
 
 app = typer.Typer(
     cls=Door,
@@ -50,11 +52,38 @@ config_commands.register(app)
 lab.register(app)
 
 
+def _open_streams() -> None:
+    """Give a stream that the caller closed (`>&-`) to /dev/null: else a file of ours would get its number, and what is
+    printed would land there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, which is the stream's own
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+class _StandardOutput(io.FileIO):
+    """Says by its name that it is what could not be written: an error of a stream has no file name otherwise."""
+
+    def write(self, content: Any, /) -> int:
+        """The bytes that were taken. Raises OSError whose `filename` is STANDARD_OUTPUT."""
+        try:
+            return super().write(content)
+        except OSError as problem:
+            problem.filename = STANDARD_OUTPUT
+            raise
+
+
 def main() -> None:
     """Run the program on this process's own arguments and exit."""
-    for stream in (sys.stdout, sys.stderr):
-        # What the world says may not fit the terminal's encoding; an answer must not end in a traceback for that.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _open_streams()
+    # What the world says may not fit the terminal's encoding; an answer must not end in a traceback for that.
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_StandardOutput(sys.stdout.fileno(), "w", closefd=False)),
+        encoding=sys.stdout.encoding,
+        errors="backslashreplace",
+        line_buffering=sys.stdout.isatty(),
+    )
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     app(prog_name="upgrade-guard")
 
 
