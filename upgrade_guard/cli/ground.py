@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from upgrade_guard.engine.machine import FINAL
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.cluster import Cluster
-from upgrade_guard.model.codec import from_json
+from upgrade_guard.model.codec import Misfit, from_json
 from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.run import OF_THE_CLUSTER, ApprovalRecord, Kind, Run, State
 from upgrade_guard.model.step import Facts, Step
@@ -99,5 +99,5 @@ def known(facts: Facts) -> Cluster | None:
         return None
     try:
         return from_json(Cluster, facts.of("inspect/cluster"))
-    except ExceptionGroup:
+    except Misfit:
         return None

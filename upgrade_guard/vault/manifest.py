@@ -90,7 +90,7 @@ def manifest_to_text(manifest: BundleManifest) -> str:
 
 def manifest_from_text(text: str, where: str) -> BundleManifest:
     """Read `manifest.json`; `where` names it for people. Raises Refused when it is damaged or too new."""
-    from upgrade_guard.model.codec import from_json, misfit  # late: cattrs is slow to import
+    from upgrade_guard.model.codec import Misfit, from_json  # late: cattrs is slow to import
 
     try:
         raw = json.loads(text)
@@ -104,10 +104,8 @@ def manifest_from_text(text: str, where: str) -> BundleManifest:
         )
     try:
         return from_json(BundleManifest, raw)
-    except Exception as error:  # whatever the first misfit raises
-        raise Refused(
-            f"{where} does not fit its schema: {misfit(error)}", hint="Use another copy of this bundle."
-        ) from error
+    except Misfit as error:
+        raise Refused(f"{where} does not fit its schema: {error}", hint="Use another copy of this bundle.") from error
 
 
 def too_large(where: str) -> Refused:

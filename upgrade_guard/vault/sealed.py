@@ -64,7 +64,7 @@ def sealed_to_text(sealed: Sealed) -> str:
 
 def sealed_from_bytes(content: bytes, where: str) -> Sealed:
     """Read `sealed.json`. Raises Refused when it is damaged, too new, or names files that no copy of ours has."""
-    from upgrade_guard.model.codec import from_json, misfit  # late: cattrs is slow to import
+    from upgrade_guard.model.codec import from_json  # late: cattrs is slow to import
 
     try:
         raw = json.loads(content)
@@ -76,8 +76,8 @@ def sealed_from_bytes(content: bytes, where: str) -> Sealed:
         sealed = from_json(Sealed, raw)
     except Refused:
         raise
-    except Exception as error:  # json, and whatever the first misfit raises
-        raise Refused(f"{where} is damaged: {misfit(error)}", hint="Use another copy of this bundle.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(f"{where} is damaged: {error}", hint="Use another copy of this bundle.") from error
     hostile = [name for name in sealed.files if not _ours(name)]
     missing = sorted({f"{SNAPSHOT}{SUFFIX}", f"{MANIFEST}{SUFFIX}"} - sealed.files.keys())
     if hostile or missing:
