@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from scenario.ends import AFTER, BEFORE, OLD, assert_completed, assert_data_went_back, assert_rolled_back
+from scenario.ends import (
+    AFTER,
+    BEFORE,
+    OLD,
+    assert_completed,
+    assert_data_went_back,
+    assert_rolled_back,
+    commands_with,
+)
 from scenario.stage import TARGET, Stage
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -140,6 +149,43 @@ def test_a_repository_that_goes_away_in_the_middle(stage: Stage) -> None:
     stage.lab.layout.repository.rename(stage.lab.directory / "away")
     assert going.wait().exit_code == 0
     assert_completed(stage)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"nodeInfo": {"operatingSystem": "windows"}}, "it runs windows"),
+        ({"addresses": [], "nodeInfo": {"operatingSystem": "linux"}}, "it has no InternalIP"),
+    ],
+)
+def test_a_node_that_kubeadm_does_not_know_is_left_out(stage: Stage, change: dict[str, Any], why: str) -> None:
+    """Windows, or no machine at all; it is named, and stays as it is."""
+    node = stage.get("node", "w1")
+    node["metadata"] = {"name": "other", "labels": {}}
+    node["status"]["conditions"] = [{"type": "Ready", "status": "False", "reason": "Other"}]  # or pods would go there
+    node["status"]["nodeInfo"].update(change.pop("nodeInfo"))
+    node["status"].update(change)
+    stage.put_key("/registry/nodes/other", json.dumps(node))
+    stage.run()
+    versions = stage.kubelet_versions()
+    assert versions.pop("other") == OLD
+    assert set(versions.values()) == {TARGET}
+    [finding] = [one for one in stage.guard("inspect", ends=None).data["findings"] if one["check"] == "nodes-left-out"]
+    assert why in finding["message"]
+
+
+def test_patches_of_kubeadm_are_handed_to_it(stage: Stage) -> None:
+    """A directory of patches that nobody named is refused: without them kubeadm takes away what was patched."""
+    patches = stage.lab.layout.kubernetes("cp1") / "patches"
+    patches.mkdir()
+    (patches / "kube-apiserver0+merge.yaml").write_text("spec: {}\n")
+    answer = stage.run(ends=3)
+    assert "has patches for kubeadm which it would not be given" in " ".join(answer.error["reasons"])
+    stage.configure(patches=json.dumps(str(patches)))
+    stage.run()
+    assert_completed(stage)
+    [apply] = commands_with(stage.show()["commands"], "kubeadm", "upgrade", "apply")
+    assert f"--patches={patches}" in apply["argv"]
 
 
 def there_and_back_and_there(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from upgrade_guard.checks.findings import blocking, listed, ok, warning
 from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.checks.generated_flags import lost_flags
@@ -224,3 +226,33 @@ def tmp_same_filesystem(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
 def program_of(image: str) -> str:
     """What an image is called without its registry and tag: `registry.k8s.io/kube-apiserver:v1.28.0`."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def patches_known(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """Patches of kubeadm are handed to it again: without them it writes manifests that lack what was patched.
+
+    File names as in kubernetes.io, "Customizing components with the kubeadm API": target, suffix, patch type.
+    """
+    name = "patches-known"
+    findings = []
+    for node in gathered.nodes:
+        if gathered.patches and node.control_plane is not None and node.patches is None:
+            hint = f"put the patches of the other control planes there: ls {gathered.patches}"
+            findings.append(blocking(name, f"{node.name} has no directory {gathered.patches}", hint, node.name))
+        patches = [file for file in node.patches or () if _PATCH.match(file)]
+        if patches and not gathered.patches:
+            findings.append(
+                blocking(
+                    name,
+                    f"{node.name} has patches for kubeadm which it would not be given: {listed(patches)}",
+                    'name their directory in the configuration: [upgrade] patches = "/etc/kubernetes/patches"',
+                    node.name,
+                )
+            )
+    return tuple(findings) or (ok(name, "kubeadm is given every patch that is there"),)
+
+
+_PATCH = re.compile(
+    r"(etcd|kube-(apiserver|controller-manager|scheduler)|kubeletconfiguration|corednsdeployment)"
+    r"[^.+]*(\+(strategic|merge|json))?\.(ya?ml|json)$"
+)

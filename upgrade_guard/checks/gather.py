@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from upgrade_guard.checks.gather_node import look_at_node
 from upgrade_guard.checks.gathered import ApiLook, DrainLook, EtcdLook, Gathered, MachineLook
@@ -32,26 +33,31 @@ def gather(
     clock: Clock,
     target: Version,
     drain: DrainLook = NOTHING_SAID,
+    patches: str = "",
 ) -> Gathered:
     """Everything, read once. `nodes` are the tools of every node of the cluster, `api_servers` those of its control
-    planes by name; `etcdctl` None: no etcd answers.
+    planes by name; `etcdctl` None: no etcd answers; `patches` is the configured directory of kubeadm's patches.
 
     Raises HostUnreachable when a node cannot be reached: such a cluster cannot be upgraded as a whole.
     """
     questions = Questions()
     now = Version.parse(cluster.version)
-    looks = tuple(look_at_node(nodes[node.name], node, questions, clock, now, target) for node in cluster.nodes)
+    looks = tuple(
+        look_at_node(nodes[node.name], node, questions, clock, now, target, patches) for node in cluster.nodes
+    )
     if etcdctl is None:
         questions.cannot("etcd-members-healthy", "", "no member of etcd answers", "crictl ps --all --name etcd")
+    api = look_at_api(kubectl, api_servers, questions)
     return Gathered(
         cluster=cluster,
         now=clock.now().timestamp(),
         nodes=looks,
         etcd=look_at_etcd(etcdctl, questions) if etcdctl else EtcdLook(),
-        api=look_at_api(kubectl, api_servers, questions),
+        api=replace(api, nodes=tuple(row for row in api.nodes if row.name not in cluster.left_out)),
         machine=machine,
         drain=drain,
         unanswered=tuple(questions.unanswered),
+        patches=patches,
     )
 
 

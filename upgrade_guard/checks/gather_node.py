@@ -25,9 +25,11 @@ KUBELET_ENVIRONMENT_FILES = ("/default/kubelet", "/sysconfig/kubelet")
 
 
 def look_at_node(
-    tools: NodeTools, node: Node, questions: Questions, clock: Clock, now: Version, target: Version
+    tools: NodeTools, node: Node, questions: Questions, clock: Clock, now: Version, target: Version, patches: str = ""
 ) -> NodeLook:
-    """Everything that the checks ask of one node on the way from `now` to `target`. Raises HostUnreachable."""
+    """Everything that the checks ask of one node on the way from `now` to `target`. `patches` is the directory of
+    kubeadm's patches, "" for the usual one. Raises HostUnreachable.
+    """
     files, settings, name = tools.files, tools.settings, node.name
     source = read_if_there(files, settings.package_source)
     needs_cgroups = (target.major, target.minor) >= (1, 35)  # nobody asks before
@@ -45,7 +47,13 @@ def look_at_node(
         kubelet_config=read_if_there(files, f"{settings.kubelet_dir}/config.yaml") or "",
         clock_offset=questions.ask("clocks-agree", name, lambda: _clock_offset(tools, clock), None),
         control_plane=look_at_control_plane(tools, questions) if node.is_control_plane else None,
+        patches=_names_in(files, patches or f"{settings.kubernetes_dir}/patches"),
+        unfinished=questions.ask("packages-whole", name, tools.apt.audit, ""),
     )
+
+
+def _names_in(files: Files, directory: str) -> tuple[str, ...] | None:
+    return files.list_dir(directory) if files.is_dir(directory) else None
 
 
 def look_at_control_plane(tools: NodeTools, questions: Questions) -> ControlPlaneLook:

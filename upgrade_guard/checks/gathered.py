@@ -79,6 +79,8 @@ class NodeLook:
     kubelet_config: str = ""
     clock_offset: float | None = None  # seconds, node minus this machine
     control_plane: ControlPlaneLook | None = None
+    patches: tuple[str, ...] | None = None  # names in the directory of kubeadm's patches; None: no such directory
+    unfinished: str = ""  # what `dpkg --audit` complains of
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ class Gathered:
     machine: MachineLook = MachineLook()
     drain: DrainLook = DrainLook()
     unanswered: tuple[Unanswered, ...] = ()
+    patches: str = ""  # the configured directory
 
     @property
     def control_planes(self) -> tuple[tuple[str, ControlPlaneLook], ...]:

@@ -33,6 +33,15 @@ def nodes_ready(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
     )
 
 
+def nodes_left_out(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """Workers that are not upgraded are named: their kubelet may be three minors older than the API server."""
+    name = "nodes-left-out"
+    return tuple(
+        warning(name, f"{node} is not upgraded: {why}", f"upgrade it by other means: {table_of(node)}", node)
+        for node, why in gathered.cluster.left_out.items()
+    ) or (ok(name, "every node is upgraded"),)
+
+
 def nodes_pressure(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
     """No node is short of disk, memory or process numbers: kubelet evicts pods and pulls no images then."""
     name = "nodes-pressure"

@@ -82,6 +82,22 @@ def packages_available(gathered: Gathered, target: Version) -> tuple[Finding, ..
     return tuple(findings)
 
 
+def packages_whole(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
+    """No package is only half installed: apt refuses to work until that is repaired."""
+    name = "packages-whole"
+    findings = [
+        warning(
+            name,
+            f"{node.name}: {node.unfinished.splitlines()[0].rstrip(':')}",
+            f"see and repair it on {node.name}: dpkg --audit; dpkg --configure -a",
+            node.name,
+        )
+        for node in gathered.nodes
+        if node.unfinished
+    ]
+    return tuple(findings) or (ok(name, "no package is half installed"),)
+
+
 def packages_held(gathered: Gathered, _: Version) -> tuple[Finding, ...]:
     """The packages are on hold, so that nothing but this upgrade moves them; the holds are put back at the end."""
     name = "packages-held"

@@ -85,6 +85,11 @@ def node_path(value: Any) -> str:
     return given
 
 
+def node_path_or_none(value: Any) -> str:
+    """An absolute path on some node, or nothing."""
+    return node_path(value) if text(value) else ""
+
+
 def file(value: Any) -> str:
     """A path on this machine, or nothing."""
     return str(path(value)) if text(value) else ""
@@ -217,6 +222,7 @@ USER = Kind("user name", user)
 DESTINATION = Kind('"local", host or user@host', destination)
 PATH = Kind("absolute path", path)
 NODE_PATH = Kind("absolute path on that node", node_path)
+NODE_PATH_OR_NONE = Kind("absolute path on the nodes", node_path_or_none)
 YES_OR_NO = Kind("true or false", yes_or_no)
 DURATION = Kind('duration such as "90s", "30m", "2h"', duration)
 DURATION_OR_NONE = Kind('duration such as "26h", or "" for none', duration_or_none)

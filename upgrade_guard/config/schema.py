@@ -151,6 +151,12 @@ class UpgradeSettings:
         "Handed to kubeadm; our own checks cannot be ignored.",
         sample='["CoreDNSUnsupportedPlugins"]',
     )
+    patches: str = _key(
+        kinds.NODE_PATH_OR_NONE,
+        "",
+        "Directory with kubeadm's patches (`--patches`) on every control plane, and on the workers that have it.",
+        sample='"/etc/kubernetes/patches"',
+    )
     drain_timeout: float = _key(DURATION, 300.0, "How long pods of one node may take to leave.")
     drain_force: bool = _key(
         kinds.YES_OR_NO,
@@ -291,6 +297,7 @@ _NODE_KEYS = {
         list_of("absolute paths on that node", kinds.node_path),
         "Files and directories outside of the two directories that belong to the node's bundle when they exist.",
     ),
+    "upgrade": (kinds.YES_OR_NO, "Whether a worker is upgraded; one that is left out is named, and stays as it is."),
     "drain": (kinds.YES_OR_NO, "Whether its pods leave before its kubelet is renewed."),
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from upgrade_guard.model.run import Outcome, Run, State, StepRow
-from upgrade_guard.model.step import Phase
+from upgrade_guard.model.step import Done, Phase, Step
+
+_ANSWER = "answer/"
 
 
 def latest_rows(rows: Iterable[StepRow]) -> dict[str, StepRow]:
@@ -48,11 +50,19 @@ def names_of(phases: Iterable[Phase]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def answer_step(phase: str) -> Step:
+    """The step that has the answer to a failure in that phase."""
+    return Step(f"{_ANSWER}{phase}", "answer the failure", lambda _: Done(), lambda _: None)
+
+
 def not_in_plan(run: Run, rows: Iterable[StepRow], known: Iterable[str]) -> tuple[str, ...]:
     """Steps that were started in the run's state, stand in the journal, and are not among those known for it."""
     names = frozenset(known)
     return tuple(
         row.name
         for row in latest_rows(rows).values()
-        if row.state is run.state and row.outcome is not Outcome.VOIDED and row.name not in names
+        if row.state is run.state
+        and row.outcome is not Outcome.VOIDED
+        and row.name not in names
+        and not row.name.startswith(_ANSWER)
     )

@@ -14,6 +14,7 @@ from upgrade_guard.engine.interruption import Interruption
 from upgrade_guard.engine.machine import FINAL, advance, allowed
 from upgrade_guard.engine.passage import Passage, StepProblem, StepsFailed
 from upgrade_guard.engine.record import (
+    answer_step,
     changed_a_node,
     names_of,
     not_in_plan,
@@ -23,8 +24,10 @@ from upgrade_guard.engine.record import (
 from upgrade_guard.engine.watcher import OneAtATime, Watcher
 from upgrade_guard.engine.workflow import Workflow
 from upgrade_guard.errors import DecisionNeeded, EvidenceLost, GuardError, HostUnreachable
+from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.clock import Clock
-from upgrade_guard.model.run import Event, Kind, Move, Run, State
+from upgrade_guard.model.codec import to_json
+from upgrade_guard.model.run import Event, Kind, Move, Outcome, Run, State
 from upgrade_guard.model.step import Phase
 
 if TYPE_CHECKING:
@@ -201,12 +204,21 @@ class Runner:
         except GuardError as blind:
             raise answers.cannot_answer(run, phase, problems, blind) from cause
         reasons = answers.reasons_of(problems)
+        self._write_down(run, phase, answer, tuple(failure.step.name for failure in failures))
         if not answer.everything_back:
             put_back = amending.put_back(phase, failures) if answer.lanes_back else ()
             raise answers.paused(run, phase, problems, answer.why, put_back) from cause
         if not self._auto_rollback:
             raise answers.stopped_without_rollback(run, phase, problems) from cause
         self._take_everything_back(run, (*reasons, *((answer.why,) if answer.why not in reasons else ())))
+
+    def _write_down(self, run: Run, phase: Phase, answer: Answer, failed: tuple[str, ...]) -> None:
+        """Which answer was given to these failures, and why: a step of its own, which no plan has."""
+        step = answer_step(phase.name)
+        number = self._journal.start(run.id, step)
+        self._journal.conclude(
+            run.id, step.name, number, Outcome.SUCCEEDED, result={**to_json(answer), "to": list(failed)}
+        )
 
     def _can_retake(self, run: Run) -> bool:
         early = run.state is State.INSPECTED or Event.EVIDENCE_EXPIRED in allowed(run.kind, run.state)

@@ -167,6 +167,9 @@ def _tolerates_one(toleration: Object, taint: Object) -> bool:
 
 def _takes(node: Object, pod: Object) -> bool:
     spec = pod["spec"]
+    status = node["status"]
+    if status["nodeInfo"].get("operatingSystem", "linux") != "linux" or not status.get("addresses"):
+        return False  # nobody runs it there: a node of the lab that is no machine of the lab
     tolerations = list(spec.get("tolerations", ()))
     cordoned = {"effect": "NoSchedule", "key": UNSCHEDULABLE}
     if node["spec"].get("unschedulable") and not any(_tolerates_one(one, cordoned) for one in tolerations):

@@ -53,7 +53,9 @@ class Addon:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What an upgrade needs to know. `etcd_cluster_id` is decimal text: it exceeds 2**53."""
+    """What an upgrade needs to know. `etcd_cluster_id` is decimal text: it exceeds 2**53. `left_out` has the workers
+    that are not upgraded, each with the reason.
+    """
 
     name: str
     version: str
@@ -62,6 +64,7 @@ class Cluster:
     etcd_version: str
     etcd_db_size: int
     addons: tuple[Addon, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def control_planes(self) -> tuple[Node, ...]:

@@ -26,7 +26,8 @@ class NodeSettings:
 
     `address` is "local", "user@host" or "" for the node's InternalIP. `path` is the PATH of every command
     there ("" leaves it alone). `host_files` are the files and directories outside `kubernetes_dir` and `kubelet_dir`
-    that belong to a node's bundle when they exist. `drain`: its pods leave before its kubelet is renewed.
+    that belong to a node's bundle when they exist. `drain`: its pods leave before its kubelet is renewed. `upgrade`: a
+    worker is upgraded at all.
     """
 
     address: str = ""
@@ -38,6 +39,7 @@ class NodeSettings:
     kubelet_unit: str = "kubelet"
     host_files: tuple[str, ...] = DEFAULT_HOST_FILES
     drain: bool = True
+    upgrade: bool = True
 
     @property
     def manifests_dir(self) -> str:

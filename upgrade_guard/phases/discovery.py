@@ -21,9 +21,10 @@ from upgrade_guard.tools.static_pod import image_of
 def read_nodes(site: Site) -> tuple[Node, ...]:
     """Every node, the control plane that the configuration names first, then control planes and workers by name.
 
-    Raises HostUnreachable that names every node that could not be reached, not only the first.
+    Workers that are left out are not among them. Raises HostUnreachable that names every node that could not be
+    reached, not only the first.
     """
-    rows = site.first_control_plane().kubectl.nodes()
+    rows = [row for row in site.first_control_plane().kubectl.nodes() if not why_left_out(site, row)]
     nodes: list[Node] = []
     unreachable: list[HostUnreachable] = []
     lost: list[str] = []
@@ -41,6 +42,20 @@ def read_nodes(site: Site) -> tuple[Node, ...]:
             reasons=tuple(problem.message for problem in unreachable),
         )
     return tuple(sorted(nodes, key=lambda node: (not node.is_control_plane, not site.is_entrance(node), node.name)))
+
+
+def why_left_out(site: Site, row: NodeRow) -> str:
+    """Why a worker is not upgraded: "" for every other node. kubeadm knows neither Windows nor what is no machine."""
+    if row.role == "control-plane":
+        return ""
+    if row.system != "linux":
+        return f"it runs {row.system}"
+    settings = site.settings(row.name)
+    if not settings.upgrade:
+        return "the configuration leaves it out"
+    if not row.internal_ip and not settings.address:
+        return "it has no InternalIP and no address in the configuration: it may be no machine (virtual-kubelet)"
+    return ""
 
 
 def read_control_planes(site: Site) -> tuple[Node, ...]:
@@ -75,6 +90,7 @@ def read_cluster(site: Site) -> Cluster:
         etcd_version=status.version if status else "",
         etcd_db_size=status.db_size if status else 0,
         addons=recognise(kubectl.workloads()),
+        left_out={row.name: why for row in kubectl.nodes() if (why := why_left_out(site, row))},
     )
 
 

@@ -156,6 +156,7 @@ def findings(site: Site, target: Version, known: Cluster | None = None) -> tuple
         machine=look_here(site, found),
         clock=site.clock,
         target=target,
+        patches=site.config.upgrade.patches,
         drain=DrainLook(
             force=site.config.upgrade.drain_force,
             delete_emptydir=site.config.upgrade.drain_delete_emptydir,

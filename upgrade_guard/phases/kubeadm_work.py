@@ -62,7 +62,9 @@ def apply(site: Site, cluster: Cluster, node: Node, target: Version, name: str) 
             site,
             cluster,
             node,
-            lambda: tools.kubeadm.upgrade_apply(target, options.ignore_preflight_errors, timeout=options.apply_timeout),
+            lambda: tools.kubeadm.upgrade_apply(
+                target, options.ignore_preflight_errors, _patches(site, tools), timeout=options.apply_timeout
+            ),
         )
 
     step = _kubeadm_step(site, node, target, name, look, again(site, node, work))
@@ -184,7 +186,14 @@ def _kubeadm_step(
 
 def _upgrade_node(site: Site, tools: NodeTools) -> None:
     options = site.config.upgrade
-    tools.kubeadm.upgrade_node(options.ignore_preflight_errors, timeout=options.apply_timeout)
+    ignored, patches = options.ignore_preflight_errors, _patches(site, tools)
+    tools.kubeadm.upgrade_node(ignored, patches, timeout=options.apply_timeout)
+
+
+def _patches(site: Site, tools: NodeTools) -> str:
+    """The configured directory, where this node has it: a worker needs none."""
+    directory = site.config.upgrade.patches
+    return directory if directory and tools.files.is_dir(directory) else ""
 
 
 def _note(tools: NodeTools, target: Version) -> str:

@@ -11,6 +11,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
+from upgrade_guard.phases.discovery import why_left_out
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.rollback import all_nodes
@@ -25,7 +26,7 @@ def see_nodes(site: Site, cluster: Cluster) -> Step:
     """Every node that the restored API knows. A worker that cannot be reached does not hold the others up."""
 
     def look(_: Facts) -> Seen:
-        rows = site.any_api(cluster).nodes()
+        rows = [row for row in site.any_api(cluster).nodes() if not why_left_out(site, row)]
         known = {node.name: node for node in cluster.nodes}
         nodes, unreachable = [], {}
         for row in rows:

@@ -87,6 +87,10 @@ class Apt:
         """The names that apt leaves alone, sorted."""
         return tuple(sorted(run_checked(self._host, ("apt-mark", "showhold")).stdout.split()))
 
+    def audit(self) -> str:
+        """What dpkg says of packages that are only half there; "" when all are whole."""
+        return run_checked(self._host, ("dpkg", "--audit"), accept=(0, 1)).stdout.strip()
+
     def available(self, name: str) -> tuple[str, ...]:
         """The versions that the package lists of now offer, newest first."""
         argv = ("apt-cache", *self._own, "madison", check_name(name, "package name"))

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from upgrade_guard.errors import CommandFailed, UnexpectedOutput
 from upgrade_guard.hosts.base import Host
+from upgrade_guard.hosts.gentle import GENTLY
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.known_failures import hint_for
 
@@ -57,8 +58,10 @@ def failure(host: Host, argv: tuple[str, ...], result: Result, timeout: float = 
 
 
 def program_of(argv: tuple[str, ...]) -> str:
-    """The program and its first words, without `env`, paths and flags: `kubeadm upgrade apply`."""
+    """The program and its first words, without `env`, `nice`, paths and flags: `kubeadm upgrade apply`."""
     words = [str(word) for word in argv]
+    if tuple(words[: len(GENTLY)]) == GENTLY:
+        words = words[len(GENTLY) :]
     if words[:1] == ["flock"] and "true" not in words[-1:]:
         words = words[1:]
         while words and words[0].startswith("-"):

@@ -15,6 +15,9 @@ CLEAN_ENVIRONMENT = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin
 KEYS = 300_000
 """How many keys are listed at most: with their revisions about 50 MB."""
 
+HASH_TIMEOUT = 120.0
+"""Seconds: for its hash a member reads all of its data, and that may be 8 GiB."""
+
 _ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 _UNKNOWN_KEY = "/upgrade-guard/a-key-that-is-never-written"
 
@@ -77,7 +80,8 @@ class Etcdctl:
 
         Raises CommandFailed when nobody answers, or when that revision was compacted away.
         """
-        return parse_hashkv(self._rows("hashkv", f"--rev={revision}", cluster=cluster), revision)
+        rows = self._rows("hashkv", f"--rev={revision}", cluster=cluster, timeout=HASH_TIMEOUT)
+        return parse_hashkv(rows, revision)
 
     def alarms(self) -> tuple[Alarm, ...]:
         """The alarms that are raised now."""
@@ -104,10 +108,12 @@ class Etcdctl:
         argv = self._argv("snapshot", "save", path, timeout=timeout)
         run_checked(self._host, argv, timeout=timeout + 15, changes=True)
 
-    def _rows(self, verb: str, *more: str, cluster: bool) -> str:
+    def _rows(self, verb: str, *more: str, cluster: bool, timeout: float = 0.0) -> str:
         """etcdctl exits 1 when one member fails, and still prints the rows of the others."""
-        argv = self._argv("endpoint", verb, *more, *(("--cluster",) if cluster else ()), "--write-out=json")
-        result = run_checked(self._host, argv, timeout=3 * self._timeout + 15, accept=(0, 1))
+        patience = max(timeout, self._timeout)
+        words = ("endpoint", verb, *more, *(("--cluster",) if cluster else ()), "--write-out=json")
+        argv = self._argv(*words, timeout=patience)
+        result = run_checked(self._host, argv, timeout=3 * patience + 15, accept=(0, 1))
         if result.exit_status != 0 and not result.stdout.lstrip().startswith("[{"):
             raise failure(self._host, argv, result)
         return result.stdout

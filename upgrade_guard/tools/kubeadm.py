@@ -40,14 +40,19 @@ class Kubeadm:
         argv = ("kubeadm", "upgrade", "plan", str(target), *_ignoring(ignore), *self._kubeconfig("admin.conf"))
         return run_checked(self._host, argv, timeout=timeout).stdout
 
-    def upgrade_apply(self, target: Version, ignore: tuple[str, ...] = (), timeout: float = APPLY_TIMEOUT) -> str:
-        """Upgrade the first control plane; what it printed. Running it again after a failure is safe by its design."""
+    def upgrade_apply(
+        self, target: Version, ignore: tuple[str, ...] = (), patches: str = "", *, timeout: float = APPLY_TIMEOUT
+    ) -> str:
+        """Upgrade the first control plane, with the patches of that directory; what it printed. Running it again after
+        a failure is safe by its design.
+        """
         words = ("kubeadm", "upgrade", "apply", str(target), "--yes")
-        return self._upgrade((*words, *_ignoring(ignore), *self._kubeconfig("admin.conf")), timeout)
+        return self._upgrade((*words, *_ignoring(ignore), *_with(patches), *self._kubeconfig("admin.conf")), timeout)
 
-    def upgrade_node(self, ignore: tuple[str, ...] = (), timeout: float = APPLY_TIMEOUT) -> str:
+    def upgrade_node(self, ignore: tuple[str, ...] = (), patches: str = "", *, timeout: float = APPLY_TIMEOUT) -> str:
         """Upgrade another control plane, or the kubelet configuration of a worker; what it printed."""
-        argv = ("kubeadm", "upgrade", "node", *_ignoring(ignore), *self._kubeconfig(*self._node_kubeconfig()))
+        words = ("kubeadm", "upgrade", "node", *_ignoring(ignore), *_with(patches))
+        argv = (*words, *self._kubeconfig(*self._node_kubeconfig()))
         return self._upgrade(argv, timeout)
 
     def at_work(self) -> bool:
@@ -112,6 +117,10 @@ class Kubeadm:
             return ()
         there = run_checked(self._host, ("test", "-e", f"{directory}/admin.conf"), accept=(0, 1))
         return ("admin.conf" if there.exit_status == 0 else "kubelet.conf",)
+
+
+def _with(patches: str) -> tuple[str, ...]:
+    return (f"--patches={patches}",) if patches else ()
 
 
 def _ignoring(checks: tuple[str, ...]) -> tuple[str, ...]:

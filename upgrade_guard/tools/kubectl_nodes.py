@@ -17,7 +17,8 @@ _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailab
 class NodeRow:
     """One node. `role` is "control-plane" or "worker"; `pressures` are conditions that are wrong now.
 
-    `runtime` is `containerd://1.6.20`; `cri_socket` is what kubeadm noted ("" when it did not).
+    `runtime` is `containerd://1.6.20`; `cri_socket` is what kubeadm noted ("" when it did not); `system` is `linux` or
+    `windows`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class NodeRow:
     kernel: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[str, ...] = ()
+    system: str = "linux"
 
 
 def parse_nodes(text: str) -> tuple[NodeRow, ...]:
@@ -61,6 +63,7 @@ def _node(one: dict[str, Any]) -> NodeRow:
         os_image=facts.get("osImage", ""),
         kernel=facts.get("kernelVersion", ""),
         labels=dict(labels),
+        system=facts.get("operatingSystem") or "linux",
         taints=tuple(
             f"{row['key']}{'=' + row['value'] if row.get('value') else ''}:{row['effect']}"
             for row in spec.get("taints") or ()

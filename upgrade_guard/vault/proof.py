@@ -11,6 +11,7 @@ from typing import Any
 
 from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.hosts.base import Host
+from upgrade_guard.hosts.gentle import GentleHost
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.etcd import MemberHash
 from upgrade_guard.tools.etcdctl import Etcdctl
@@ -85,7 +86,8 @@ def prove(
             raise Refused("there is no room to prove the snapshot", reasons=lacking)  # what to type: the engine knows
         ladder = _Ladder(clock, progress)
         try:
-            _climb(ladder, _Task(path, bundle, size, expected, tools, host, directory, look))
+            # The machine may be a control plane, whose etcd needs its disk.
+            _climb(ladder, _Task(path, bundle, size, expected, tools, GentleHost(host), directory, look))
         except _LevelFailedError:
             return ladder.proof(ok=False)
         return ladder.proof(ok=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from upgrade_guard.errors import CommandFailed, LockHeld, StepFailed
 from upgrade_guard.hosts.background import Background, running_with, start_background
 from upgrade_guard.hosts.base import Host
+from upgrade_guard.hosts.gentle import GENTLY
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.vault.disk import private_directories, storage, sync_directory
@@ -100,7 +101,7 @@ def scratch_etcd(
     try:
         doors = _doors(directory)
         for left, door in zip(range(len(doors) - 1, -1, -1), doors, strict=True):
-            process = start_background(_etcd_argv(etcd, directory, door), log, directory)
+            process = start_background((*GENTLY, *_etcd_argv(etcd, directory, door)), log, directory)
             running = ScratchEtcd(process, Etcdctl(host, str(etcdctl), door.endpoint), log)
             try:
                 _await_answer(running, door, clock, until)

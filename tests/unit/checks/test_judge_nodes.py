@@ -54,6 +54,21 @@ def row_of_cp2(runtime: str) -> Gathered:
     return with_api(nodes=(node_row("cp2", role="control-plane", runtime=runtime),))
 
 
+AUDIT = "The following packages are in a mess due to serious problems during\ninstallation: kubelet"
+
+
+def left_out(name: str, why: str) -> Gathered:
+    whole = healthy()
+    return replace(whole, cluster=replace(whole.cluster, left_out={name: why}))
+
+
+def patched(directory: str, names: tuple[str, ...], *, everywhere: bool = False) -> Gathered:
+    """cp1 has that directory, and all the others too where it is `everywhere`."""
+    whole = healthy()
+    nodes = (replace(one, patches=names if everywhere or one.name == "cp1" else None) for one in whole.nodes)
+    return replace(whole, nodes=tuple(nodes), patches=directory)
+
+
 def flags_of_w1(path: str, text: str) -> Gathered:
     return with_node("w1", kubelet_flags={path: text})
 
@@ -83,6 +98,10 @@ CASES = [
     Case("package-source-known", W, "no repository of v1.27", with_node("w1", package_source_text=MIRROR)),
     Case("packages-available", B, "no package of v1.27.17 for kubeadm", healthy(), V("v1.27.17")),
     Case("packages-available", B, "of v1.28.0", with_node("w1", package_source_text=SOURCE.replace("27", "28"))),
+    Case("packages-whole", W, "w1: The following packages are in a mess", with_node("w1", unfinished=AUDIT)),
+    Case("nodes-left-out", W, "win1 is not upgraded: it runs windows", left_out("win1", "it runs windows")),
+    Case("patches-known", B, "would not be given: etcd0+json.yaml", with_node("cp1", patches=("etcd0+json.yaml", "a"))),
+    Case("patches-known", B, "cp2 has no directory /p", patched("/p", ())),
     Case("packages-held", W, "not on hold: kubectl", with_node("w1", holds=("kubeadm", "kubelet"))),
     Case("packages-match-running", W, "the package is 1.27.17-2.1", with_node("w1", installed=other_kubelet)),
     Case("nodes-ready", B, "w1 is not Ready: KubeletNotReady", row_of_w1(ready=False, ready_reason="KubeletNotReady")),
@@ -138,6 +157,8 @@ GOOD = [
     Good("runtime-supported", row_of_w1(runtime="cri-o://1.27.0")),
     Good("cri-socket-agrees", row_of_w1(cri_socket="")),
     Good("cgroups-supported", cgroups("cgroup2fs"), V("v1.35.0")),
+    Good("patches-known", patched("/p", ("kube-apiserver+merge.yaml",), everywhere=True)),
+    Good("patches-known", with_node("cp1", patches=("notes.txt", "kube-proxy.yaml"))),
     Good("clocks-agree", with_node("w1", clock_offset=9.0)),
 ]
 

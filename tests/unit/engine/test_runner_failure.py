@@ -59,6 +59,13 @@ def test_a_milder_answer_keeps_everything_and_says_why(room: Room) -> None:
     with pytest.raises(DecisionNeeded, match=r"kubeadm ended with 1\. Nothing was taken back: every control") as paused:
         room.go_on()
     assert room.workflow.asked_for_an_answer == [(APPLY,)]
+    written = room.journal.facts(RUN).of("answer/control-plane")
+    assert written == {
+        "everything_back": False,
+        "why": "every control plane serves",
+        "lanes_back": False,
+        "to": [APPLY],
+    }
     assert room.states[-1] == "planned"
     assert "upgrade-guard rollback" in "".join((paused.value.hint, *paused.value.reasons))
     del room.cluster.trouble[APPLY]

@@ -23,10 +23,11 @@ def host_with_lock() -> ScriptedHost:
 def test_apply_runs_under_a_lock_with_the_ignored_checks() -> None:
     host = host_with_lock()
     host.answers(*LOCK, "/var/lib/upgrade-guard/node/kubeadm.lock", ..., stdout="SUCCESS\n")
-    assert Kubeadm(host, USUAL).upgrade_apply(TARGET, ("CreateJob", "Swap"), 900) == "SUCCESS\n"
+    assert Kubeadm(host, USUAL).upgrade_apply(TARGET, ("CreateJob", "Swap"), "/p", timeout=900) == "SUCCESS\n"
     assert host.argvs[-1][5:] == (
         *("kubeadm", "upgrade", "apply", "v1.34.2", "--yes"),
         "--ignore-preflight-errors=CreateJob,Swap",
+        "--patches=/p",
     )
     assert (host.commands[-1].timeout, host.commands[-1].changes) == (900, True)
 

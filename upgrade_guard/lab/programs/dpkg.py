@@ -10,8 +10,8 @@ from upgrade_guard.lab.simulation import opened
 
 def main(place: Place, words: list[str]) -> int:
     """`--install FILE...` and `--configure -a`."""
-    given = take_apart(words, values=(), switches=("--force-confold", "--install", "--configure", "-a"))
-    if "--configure" in given.switches:
+    given = take_apart(words, values=(), switches=("--force-confold", "--install", "--configure", "-a", "--audit"))
+    if given.switches & {"--configure", "--audit"}:
         return 0
     if "--install" not in given.switches or not given.plain:
         raise UnknownWords(" ".join(words))

@@ -8,7 +8,7 @@ from upgrade_guard.lab import releases
 from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
 
-VALUES = ("-o", "--output", "--kubeconfig", "--ignore-preflight-errors", "--kubernetes-version")
+VALUES = ("-o", "--output", "--kubeconfig", "--ignore-preflight-errors", "--kubernetes-version", "--patches")
 
 
 def main(place: Place, words: list[str]) -> int:
