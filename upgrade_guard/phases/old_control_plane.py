@@ -159,7 +159,7 @@ def fresh_kubelet(site: Site, node: Node, name: str, run_id: str) -> Step:
 
 
 def renew_watchers(site: Site, cluster: Cluster, name: str = "rollback/watchers") -> Step:
-    """Recreate pods of kube-system on these nodes that watch the API, if the restored revision is below what they saw.
+    """Recreate pods on these nodes that watch the API, if the restored revision is below what they saw.
 
     Without a bumped revision kube-proxy and the CNI act on stale data for hours (kubernetes#107457); with it their
     watches end by themselves and nothing has to be done (measured).
@@ -173,26 +173,37 @@ def renew_watchers(site: Site, cluster: Cluster, name: str = "rollback/watchers"
             return NotDone("the restored revision is lower than what watchers have seen")
         waits = [pod.name for pod in _watchers(site, cluster) if not pod.ready]
         if waits:
-            return NotDone(f"{len(waits)} pods of kube-system are not Ready, first {waits[0]}")
+            return NotDone(f"{len(waits)} pods that watch the API are not Ready, first {waits[0]}")
         return Done({"renewed": list(renewed)})
 
     def act(_: Facts) -> None:
         kubectl = node_work.answering_api(site, cluster)
-        for selector in sorted({_selector(pod) for pod in _watchers(site, cluster)} - {""}):
-            kubectl.delete_pods("kube-system", selector)
-            renewed.append(selector)
+        for namespace, selector in sorted({(pod.namespace, _selector(pod)) for pod in _watchers(site, cluster)}):
+            if selector:
+                kubectl.delete_pods(namespace, selector)
+                renewed.append(f"{namespace} {selector}")
 
     return Step(name, "renew what watches the API", probe, act, changes_node=False)
 
 
 def _watchers(site: Site, cluster: Cluster) -> list[PodRow]:
-    pods = site.any_api(cluster).pods()
+    """What acts on the API's objects: kube-system, the namespaces of known add-ons (a CNI has its own), and whatever
+    runs on every node. Pods that have ended watch nothing.
+    """
+    namespaces = {"kube-system", *(addon.namespace for addon in cluster.addons)}
     nodes = {node.name for node in cluster.nodes}
     return [
         pod
-        for pod in pods
-        if pod.namespace == "kube-system" and pod.node in nodes and not pod.mirror and not pod.deleted
+        for pod in site.any_api(cluster).pods()
+        if (pod.namespace in namespaces or pod.owner_kind == "DaemonSet")
+        and pod.node in nodes
+        and not pod.mirror
+        and not pod.deleted
+        and pod.phase not in _ENDED
     ]
+
+
+_ENDED = ("Succeeded", "Failed")
 
 
 def _selector(pod: PodRow) -> str:
