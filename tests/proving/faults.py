@@ -8,12 +8,14 @@ from pathlib import Path
 from proving import images, packages
 from proving.cluster import ProvingNode
 from proving.ground import NEW, podman, run
-
-SECOND_SOURCE = "/etc/apt/sources.list.d/mirror.list"
+from proving.standing import SOURCE
 
 
 def broken_kubelet(node: ProvingNode) -> str:
-    """A second repository on the node with a newer build of the new kubelet that does not run; its source file."""
+    """A second repository in the node's package source, with a newer build of the new kubelet that does not run.
+
+    Returns the source as it was before.
+    """
     with tempfile.TemporaryDirectory() as work:
         place = Path(work)
         broken = images.compiled("broken", images.BROKEN)
@@ -22,5 +24,6 @@ def broken_kubelet(node: ProvingNode) -> str:
         node.run("mkdir", "-p", "/root/mirror")
         podman("cp", f"{place}/.", f"{node.name}:/root/mirror")
     node.run("chmod", "-R", "a+rX", "/root/mirror")
-    node.write(SECOND_SOURCE, "deb [trusted=yes] file:/root/mirror ./\n", mode="644")
-    return SECOND_SOURCE
+    before = node.read(SOURCE)
+    node.write(SOURCE, f"{before}deb [trusted=yes] file:/root/mirror ./\n", mode="644")
+    return before

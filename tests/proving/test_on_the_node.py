@@ -7,7 +7,7 @@ from proving import faults, images, measured
 from proving.cluster import READY_TIMEOUT, Cluster
 from proving.ground import NEW, OLD, until
 from proving.operators import Operator
-from proving.standing import begin, came_back, standing, went_up
+from proving.standing import SOURCE, begin, came_back, standing, went_up
 from proving.watching import ApiWatch, CrashWatch
 from proving.wheel import on_the_node
 
@@ -52,8 +52,8 @@ def test_a_broken_kubelet_goes_back_alone(mounted_etcd: Cluster, operator: Opera
     takes everything back.
     """
     cluster, node = mounted_etcd, mounted_etcd.control_plane
+    source = faults.broken_kubelet(node)
     before = begin(cluster)
-    repository = faults.broken_kubelet(node)
     with ApiWatch(node.address) as api:
         run = operator.start("run", f"v{NEW}", "--yes")
         run.when(lambda: operator.stands_at() == "copied")
@@ -76,7 +76,7 @@ def test_a_broken_kubelet_goes_back_alone(mounted_etcd: Cluster, operator: Opera
     stages = {"rollback": measured.stages_of(operator)["rollback"]}
     stop = measured.from_stop_to_api(operator)
     measured.keep(measured.row(f"{name}, then `rollback`", "rolled back", stages, api, from_stop_to_api=stop))
-    node.run("rm", repository)
+    node.write(SOURCE, source, mode="644")
 
 
 def test_an_upgrade_completes_through_kills(mounted_etcd: Cluster, operator: Operator) -> None:

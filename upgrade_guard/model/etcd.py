@@ -114,6 +114,15 @@ class Alarm:
 
 
 @dataclass(frozen=True)
+class Key:
+    """A key, and the revisions at which it was created and last changed."""
+
+    name: str
+    created: int
+    changed: int
+
+
+@dataclass(frozen=True)
 class SnapshotStatus:
     """What `snapshot status` says. `total_keys` changed its meaning in 3.6; do not compare across tool versions."""
 

@@ -6,19 +6,18 @@ newer than the snapshot is gone afterwards, and what the restored etcd has beyon
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.errors import GuardError
 from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.etcd import Key
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.phases import failed_state
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of
-from upgrade_guard.tools.etcdctl import KEYS
+from upgrade_guard.tools.etcdctl import KEYS, parse_keys
 from upgrade_guard.vault.disk import write_synced
 
 NAME = "rollback/lost"
@@ -40,15 +39,6 @@ _BACK = {
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key, and the revisions at which it was created and last changed."""
-
-    name: str
-    created: int
-    changed: int
-
-
-@dataclass(frozen=True)
 class Lost:
     """Objects as `resource namespace/name`: `gone` were created since the snapshot, `back` deleted, `before` changed.
 
@@ -59,16 +49,6 @@ class Lost:
     back: tuple[str, ...]
     before: tuple[str, ...]
     noise: int
-
-
-def parse_keys(text: str) -> tuple[Key, ...]:
-    """What `etcdctl get --keys-only --write-out=json` prints. Raises ValueError, KeyError."""
-    return tuple(
-        Key(
-            base64.b64decode(row["key"]).decode(errors="replace"), int(row["create_revision"]), int(row["mod_revision"])
-        )
-        for row in json.loads(text).get("kvs") or ()
-    )
 
 
 def object_of(key: str) -> tuple[str, str]:
@@ -121,7 +101,7 @@ def write_down(site: Site, cluster: Cluster) -> Step:
     def act(facts: Facts) -> None:
         try:
             found.append(_write(site, cluster, facts))
-        except (GuardError, OSError, ValueError, KeyError) as problem:
+        except (GuardError, OSError, ValueError) as problem:
             found.append({"list": "", "why": getattr(problem, "message", "") or str(problem)})
 
     return Step(NAME, "write down what was taken back", probe, act, lane="etcd")

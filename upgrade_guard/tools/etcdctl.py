@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Result
-from upgrade_guard.model.etcd import Alarm, Member, MemberHash, MemberHealth, MemberStatus
+from upgrade_guard.model.etcd import Alarm, Key, Member, MemberHash, MemberHealth, MemberStatus
 from upgrade_guard.tools.commands import failure, parse_json, reads, run_checked, unexpected
 
 # Flags and ETCDCTL_* variables for the same thing are fatal together, and a proxy variable would catch gRPC.
@@ -147,6 +148,19 @@ def parse_member_list(text: str) -> tuple[Member, ...]:
             is_learner=row.get("isLearner", False),
         )
         for row in _list(parse_json("etcdctl member list", text).get("members"), text, "ID")
+    )
+
+
+@reads("etcdctl get --keys-only")
+def parse_keys(text: str) -> tuple[Key, ...]:
+    """Keys with their revisions, as JSON; etcd has none where `kvs` is left out."""
+    return tuple(
+        Key(
+            base64.b64decode(row["key"], validate=True).decode(errors="replace"),
+            int(row["create_revision"]),
+            int(row["mod_revision"]),
+        )
+        for row in _list(parse_json("etcdctl get --keys-only", text).get("kvs", []), text, "key")
     )
 
 

@@ -73,6 +73,7 @@ READERS: dict[str, Reader] = {
     "tools.etcdctl.parse_alarms": Reader(etcdctl.parse_alarms),
     "tools.etcdctl.parse_revision": Reader(etcdctl.parse_revision),
     "tools.etcdctl.parse_count": Reader(etcdctl.parse_count),
+    "tools.etcdctl.parse_keys": Reader(etcdctl.parse_keys),
     "tools.etcdutl.parse_snapshot_status": Reader(etcdutl.parse_snapshot_status),
     "tools.file_entries.parse_entries": Reader(file_entries.parse_entries),
     "tools.known_failures.hint_for": Reader(known_failures.hint_for, ()),

@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from upgrade_guard.phases.lost_writes import Key, Lost, compare, object_of, parse_keys, text
+from upgrade_guard.model.etcd import Key
+from upgrade_guard.phases.lost_writes import Lost, compare, object_of, text
+from upgrade_guard.tools.etcdctl import parse_keys
 
 
 @pytest.mark.parametrize(
