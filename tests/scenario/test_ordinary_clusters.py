@@ -170,7 +170,8 @@ def test_a_node_that_kubeadm_does_not_know_is_left_out(stage: Stage, change: dic
     versions = stage.kubelet_versions()
     assert versions.pop("other") == OLD
     assert set(versions.values()) == {TARGET}
-    [finding] = [one for one in stage.guard("inspect", ends=None).data["findings"] if one["check"] == "nodes-left-out"]
+    [checks] = [step for step in stage.show()["steps"] if step["name"] == "inspect/checks" and step["result"]]
+    [finding] = [one for one in checks["result"]["findings"] if one["check"] == "nodes-left-out"]
     assert why in finding["message"]
 
 
