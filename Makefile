@@ -68,10 +68,10 @@ test: $(READY) ## every test
 package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
 
-prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about two hours (root, Go, apt)
+prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about an hour and a half (root, Go, apt)
 	$(PYTEST) tests/proving --timeout 7200
 
-prove-main: $(READY) ## the same, but only an upgrade of three control planes that fails, and one of one that completes
+prove-main: $(READY) ## the same, but only an upgrade of three control planes that fails on the second, and one of one that completes
 	$(PYTEST) tests/proving --timeout 7200 -m main_path
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models
