@@ -171,6 +171,19 @@ def test_an_edited_journal_is_refused_with_the_reason(disks: Disks, what: str) -
     assert again["gate"]["open"] is False
 
 
+def test_history_that_was_written_anew_differs_from_the_heads_elsewhere(disks: Disks) -> None:
+    """The whole chain holds again after such a change; the bundle and its copy still have the head of before."""
+    stage = disks.stage
+    whole = stage.guard("audit", "verify", "--remote")
+    assert whole.data["compared"] == {"heads": 1, "strangers": [], "problems": []}
+    with disks.database() as connection:
+        connection.execute("update runs set operator = 'somebody else'")
+        mend(connection)
+    assert "head" not in {breach["kind"] for breach in stage.guard("audit", "verify", ends=None).data["breaches"]}
+    answer = stage.guard("audit", "verify", "--remote", ends=3)
+    assert any("history was written anew since" in reason for reason in answer.error["reasons"]), answer
+
+
 def test_the_database_itself_refuses_to_have_evidence_edited(disks: Disks) -> None:
     for statement in ("delete from proofs", "update proofs set ok = 1", "delete from copies", "delete from runs"):
         connection = sqlite3.connect(disks.stage.journal)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ import typer
 from upgrade_guard.cli import wiring
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand, QuickGroup
-from upgrade_guard.errors import JournalProblem, UsageProblem
+from upgrade_guard.errors import GuardError, JournalProblem, UsageProblem
 
 if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
@@ -34,6 +36,7 @@ def register(app: typer.Typer) -> None:
 @commands.command("verify", cls=QuickCommand)
 def verify(
     context: typer.Context,
+    *,
     head: Annotated[
         str | None,
         typer.Option("--head", metavar="HASH", help="A head that was kept elsewhere: it must be one of the rows."),
@@ -42,6 +45,9 @@ def verify(
         Path | None,
         typer.Option("--export", metavar="FILE", help="Check an export instead of the journal, which is not needed."),
     ] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Compare with the heads that bundles and their off-site copies have.")
+    ] = False,
 ) -> None:
     """Look over all of history for rows that were edited, removed, inserted or reordered.
 
@@ -49,10 +55,15 @@ def verify(
     """
     front = Front.of(context)
     kept = _kept(head)
-    found = _of_export(front, export, kept) if export else _of_journal(front, kept)
+    if remote and export:
+        raise UsageProblem(
+            "--remote compares the journal, and not an export", hint="upgrade-guard audit verify --remote"
+        )
+    heads = _heads(front) if remote else Heads()
+    found = _of_export(front, export, kept) if export else _of_journal(front, kept, heads.known)
 
     def shown() -> str:
-        return _told(found, export, kept, front)
+        return "\n".join((_told(found, export, kept, front), *_told_of(heads, remote=remote)))
 
     answer = {
         "whole": found.whole,
@@ -64,6 +75,8 @@ def verify(
         "breaches": found.breaches,
         "more": found.more,
     }
+    if remote:
+        answer["compared"] = {"heads": len(heads.known), "strangers": heads.strangers, "problems": heads.problems}
     front.answer(answer, shown if found.whole else None)
     if not found.whole:
         raise _broken(found, export)
@@ -104,11 +117,62 @@ def export(
     front.answer({"path": str(output), "run": run_id, "head": head}, lambda: told)
 
 
-def _of_journal(front: Front, kept: str) -> Audit:
+@dataclass(frozen=True)
+class Heads:
+    """What was found outside of the journal: `known` heads with the place of each, of runs that the journal has;
+    `strangers` are bundles and copies of other runs, `problems` what could not be looked at.
+    """
+
+    known: Mapping[str, str] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def _heads(front: Front) -> Heads:
+    from upgrade_guard.phases.copies import target
+    from upgrade_guard.vault.bundle import Vault
+
+    config = front.settings().config
+    found = [
+        (bundle.manifest.history_head, bundle.manifest.run_id, str(bundle.path))
+        for bundle in Vault(config.vault.path).bundles()
+    ]
+    problems = []
+    with wiring.looking(config) as site:
+        for url in config.vault.offsite:
+            try:
+                listing = target(site, url).listing()
+            except GuardError as problem:
+                problems.append(f"{url} cannot be looked at: {problem.message}")
+                continue
+            problems += listing.problems
+            found += [(copy.history_head, copy.run_id, f"{url.rstrip('/')}/{copy.name}") for copy in listing.copies]
+    with wiring.reading(config) as journal:
+        ours = _there(journal, front).run_ids()
+    return Heads(
+        {head: where for head, run, where in found if head and run in ours},
+        tuple(where for _, run, where in found if run not in ours),
+        tuple(problems),
+    )
+
+
+def _told_of(heads: Heads, *, remote: bool) -> list[str]:
+    if not remote:
+        return []
+    lines = [f"Compared with {len(heads.known)} head(s) in bundles and their copies: each is one of the rows."]
+    if heads.strangers:
+        lines.append(
+            f"{len(heads.strangers)} are of runs that this journal does not have, another machine's, or its end was "
+            f"cut off: {', '.join(heads.strangers[:3])}"
+        )
+    return [*lines, *heads.problems]
+
+
+def _of_journal(front: Front, kept: str, elsewhere: Mapping[str, str]) -> Audit:
     from upgrade_guard.ui.counting import counted
 
     with wiring.reading(front.settings().config) as journal, counted(front.screen, "Rows read") as heard:
-        return _there(journal, front).audit(kept, heard)
+        return _there(journal, front).audit(kept, heard, elsewhere)
 
 
 def _of_export(front: Front, path: Path, kept: str) -> Audit:

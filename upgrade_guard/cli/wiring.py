@@ -181,7 +181,7 @@ def drive(
         hint = f"upgrade-guard resume --confirm-cluster {shlex.quote(cluster)}"
         return asking.confirm_cluster(cluster, cost, given=choices.confirm_cluster, hint=hint)
 
-    site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock)
+    site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock, history_head=journal.head)
     sites.append(site)
     ground = Ground(site, journal, run, operator())
     runner = Runner(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime
+from types import MappingProxyType
 
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.journal import chain, history
@@ -137,19 +138,30 @@ class Answers:
         with self._rows() as rows:
             return tuple(chain.edited(rows, run_id))
 
+    def run_ids(self) -> frozenset[str]:
+        """Every run that the journal has."""
+        with self._rows() as rows:
+            return frozenset(str(row["id"]) for row in rows.select("SELECT id FROM runs"))
+
     def head(self) -> str:
         """Digest of the newest row: kept elsewhere, it shows whether history was rewritten as a whole."""
         with self._rows() as rows:
             return chain.head(rows)[1]
 
-    def audit(self, kept: str = "", heard: Callable[[int, int], None] = lambda _read, _of: None) -> Audit:
+    def audit(
+        self,
+        kept: str = "",
+        heard: Callable[[int, int], None] = lambda _read, _of: None,
+        elsewhere: Mapping[str, str] = MappingProxyType({}),
+    ) -> Audit:
         """Look over all of history: the chain, the states of runs, the triggers and the file itself.
 
-        `kept` is the digest of a newest row that was kept elsewhere. `heard` is told how many rows were read, of how
-        many. Takes constant memory and about half a minute for a million rows.
+        `kept` is the digest of a newest row that was kept elsewhere; `elsewhere` has such digests that were found, and
+        where. `heard` is told how many rows were read, of how many. Takes constant memory and about half a minute for a
+        million rows.
         """
         with self._rows() as rows:
-            return audited(rows, kept, heard)
+            return audited(rows, kept, heard, elsewhere)
 
     def verify(self) -> tuple[str, ...]:
         """What `audit` found, as sentences; none when all of history holds."""

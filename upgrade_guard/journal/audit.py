@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain as one_after_another
 from itertools import islice
+from types import MappingProxyType
 
 from upgrade_guard.journal import chain
 from upgrade_guard.journal.chain import TABLES, by_seq, rows_of
@@ -18,15 +19,18 @@ MOST = 100
 """Breaches that somebody reads."""
 
 
-def audited(rows: Rows, kept: str, heard: Callable[[int, int], None]) -> Audit:
-    """All of it, as it is at one moment."""
+def audited(
+    rows: Rows, kept: str, heard: Callable[[int, int], None], elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> Audit:
+    """All of it, as it is at one moment. `elsewhere` has where each head that was found lies: a row must have it."""
     seq, digest = chain.head(rows)
-    walk = Walk(kept=kept, heard=lambda read: heard(read, seq))
+    walk = Walk(kept=kept, elsewhere=elsewhere, heard=lambda read: heard(read, seq))
     found = one_after_another(
         walk.follow(_links(rows)),
         _numbers(rows),
         _end(walk, seq, digest),
         kept_breaches(walk, kept),
+        _elsewhere_breaches(walk, elsewhere),
         (Breach("state", said, table="runs", run=run) for run, said in chain.states(rows)),
         _rules(rows),
         _file(rows),
@@ -46,6 +50,13 @@ def kept_breaches(walk: Walk, kept: str) -> Iterator[Breach]:
     if kept and walk.kept_seq is None:
         said = f"no row has the head that was kept, {kept}: the end was cut off, or history was written anew"
         yield Breach("head", said)
+
+
+def _elsewhere_breaches(walk: Walk, elsewhere: Mapping[str, str]) -> Iterator[Breach]:
+    for head, where in elsewhere.items():
+        if head not in walk.met:
+            said = f"no row has the head in {where}, {head}: the end was cut off, or history was written anew since"
+            yield Breach("head", said)
 
 
 def _links(rows: Rows) -> Iterator[Link]:

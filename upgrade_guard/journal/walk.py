@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from upgrade_guard.journal.chain import GENESIS, missing
@@ -33,16 +33,25 @@ class Walk:
     """Follows links from the first one on. Afterwards `rows`, `seq` and `digest` are those of the end.
 
     A `partial` chain (the rows of one run) may begin anywhere and have gaps, which are counted. `kept` is a digest to
-    look out for; `kept_seq` is the row that has it.
+    look out for; `kept_seq` is the row that has it. Of `elsewhere`, digests too, `met` are those that a row has.
     """
 
-    def __init__(self, *, partial: bool = False, kept: str = "", heard: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        *,
+        partial: bool = False,
+        kept: str = "",
+        elsewhere: Collection[str] = (),
+        heard: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.rows = 0
         self.seq = 0
         self.digest = GENESIS
         self.gaps = 0
         self.kept_seq: int | None = 0 if kept == GENESIS else None
+        self.met: set[str] = {GENESIS} & set(elsewhere)
         self._kept = kept
+        self._elsewhere = frozenset(elsewhere)
         self._partial = partial
         self._heard = heard
         self._ends: tuple[str, ...] = (GENESIS,)
@@ -58,6 +67,8 @@ class Walk:
             self.rows, self.seq, self.digest, self._before = self.rows + 1, link.seq, link.digest, link
             if link.digest == self._kept:
                 self.kept_seq = link.seq
+            if link.digest in self._elsewhere:
+                self.met.add(link.digest)
             if self.rows % _EVERY == 0:
                 self._heard(self.rows)
 

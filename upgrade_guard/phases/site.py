@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,13 +38,23 @@ class Site:
     """
 
     def __init__(
-        self, config: Config, *, transcript: Transcript, clock: Clock, vault: Vault, here: Host, reach: Reach
+        self,
+        config: Config,
+        *,
+        transcript: Transcript,
+        clock: Clock,
+        vault: Vault,
+        here: Host,
+        reach: Reach,
+        history_head: Callable[[], str] = str,
     ) -> None:
+        """`history_head` tells the digest of the journal's newest row; "" where there is no journal."""
         self.config = config
         self.transcript = transcript
         self.clock = clock
         self.vault = vault
         self.here = here
+        self.history_head = history_head
         self._reach = reach
         self._bound_nodes: dict[tuple[str, str], NodeTools] = {}
         self._known_nodes: dict[tuple[str, str, str], NodeTools] = {}
@@ -52,7 +63,9 @@ class Site:
         self._fetch_lock = threading.Lock()
 
     @classmethod
-    def build(cls, config: Config, *, transcript: Transcript, clock: Clock) -> Site:
+    def build(
+        cls, config: Config, *, transcript: Transcript, clock: Clock, history_head: Callable[[], str] = str
+    ) -> Site:
         """Wire it; nothing is asked of any node yet."""
         here = LocalHost("here", transcript, spool_dir=config.state_dir / "spool")
         return cls(
@@ -62,6 +75,7 @@ class Site:
             vault=Vault(config.vault.path),
             here=here,
             reach=reach_by(config, transcript),
+            history_head=history_head,
         )
 
     def settings(self, node_name: str) -> NodeSettings:

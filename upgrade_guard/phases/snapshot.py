@@ -328,6 +328,7 @@ def publish(site: Site, cluster: Cluster) -> Step:
             for node in cluster.control_planes
         }
         manifest = bundle_manifest(cluster, facts, listings)
+        manifest = replace(manifest, history_head=site.history_head())
         site.vault.publish(staging, manifest, name(facts), _recorded_digests(cluster, facts))
 
     return Step("snapshot/publish", "publish the bundle", probe, act)
@@ -360,7 +361,7 @@ def refuse_other_content(bundle: Bundle, cluster: Cluster, facts: Facts) -> None
     """
 
     def told(manifest: BundleManifest) -> str:
-        return manifest_to_text(replace(manifest, files={}, host="", tool_version=""))
+        return manifest_to_text(replace(manifest, files={}, host="", tool_version="", history_head=""))
 
     listings = bundle.manifest.node_files
     other = [

@@ -61,6 +61,8 @@ class BundleManifest:
 
     `cluster_id` is decimal text, because it exceeds 2**53. `hash` is the one of `snapshot status`; `hashkv` is the
     live member's at the snapshot's revision, when it was read. `source_member` names the member that served it.
+    `history_head` is the digest of the journal's newest row when the bundle was published: whoever writes history anew
+    would have to change every copy too.
     """
 
     cluster: str
@@ -78,6 +80,7 @@ class BundleManifest:
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     host: str = ""
     tool_version: str = ""
+    history_head: str = ""
     schema: int = SCHEMA
 
 

@@ -33,6 +33,7 @@ class Sealed:
     manifest_size: int
     recipients: tuple[str, ...]
     files: Mapping[str, FileEntry]
+    history_head: str = ""
     schema: int = SCHEMA
 
 
@@ -52,6 +53,7 @@ def sealed_of(bundle: Bundle, recipients: Sequence[str], files: Mapping[str, Fil
         manifest_size=bundle.manifest_size,
         recipients=tuple(recipients),
         files=files,
+        history_head=manifest.history_head,
     )
 
 

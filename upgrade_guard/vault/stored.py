@@ -28,6 +28,7 @@ class StoredCopy:
     manifest_sha256: str
     size: int
     encrypted: bool = False
+    history_head: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def stored_sealed(sealed: Sealed, size: int) -> StoredCopy:
         manifest_sha256=sealed.manifest_sha256,
         size=size,
         encrypted=True,
+        history_head=sealed.history_head,
     )
 
 
@@ -68,4 +70,5 @@ def stored(name: str, manifest: BundleManifest, manifest_sha256: str, size: int)
         snapshot_sha256=manifest.files[SNAPSHOT].sha256,
         manifest_sha256=manifest_sha256,
         size=size,
+        history_head=manifest.history_head,
     )
