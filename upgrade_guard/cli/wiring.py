@@ -153,6 +153,7 @@ def drive(
     from upgrade_guard.engine.interruption import Interruption
     from upgrade_guard.engine.runner import Runner
     from upgrade_guard.hosts.transcript import RunTranscript, SharedTranscript
+    from upgrade_guard.phases.etcd_programs import PROGRAMS, recorded_in
     from upgrade_guard.phases.site import Site
     from upgrade_guard.ui.card import Card
     from upgrade_guard.ui.progress import Progress
@@ -181,7 +182,13 @@ def drive(
         hint = f"upgrade-guard resume --confirm-cluster {shlex.quote(cluster)}"
         return asking.confirm_cluster(cluster, cost, given=choices.confirm_cluster, hint=hint)
 
-    site = Site.build(config, transcript=SharedTranscript(transcript, progress), clock=clock, history_head=journal.head)
+    site = Site.build(
+        config,
+        transcript=SharedTranscript(transcript, progress),
+        clock=clock,
+        recorded=lambda: recorded_in(journal.results_of(PROGRAMS)),
+        history_head=journal.head,
+    )
     sites.append(site)
     ground = Ground(site, journal, run, operator())
     runner = Runner(
@@ -387,7 +394,16 @@ def looking(config: Config) -> Iterator[Site]:
 
     interruption = Interruption()
     with interruption.install():
-        yield Site.build(config, transcript=SilentTranscript(), clock=SystemClock(interruption))
+        yield Site.build(
+            config, transcript=SilentTranscript(), clock=SystemClock(interruption), recorded=lambda: _recorded(config)
+        )
+
+
+def _recorded(config: Config) -> Mapping[str, Mapping[str, str]]:
+    from upgrade_guard.phases.etcd_programs import PROGRAMS, recorded_in
+
+    with reading(config) as journal:
+        return {} if journal is None else recorded_in(journal.results_of(PROGRAMS))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.journal import chain, history
@@ -87,6 +88,11 @@ class Answers:
         """Results of the steps that count as done, and the names of all that ever started."""
         with self._rows() as rows:
             return history.facts(rows, run_id)
+
+    def results_of(self, step_name: str) -> tuple[Mapping[str, Any], ...]:
+        """What a step has left behind in every run in which it succeeded, oldest first."""
+        with self._rows() as rows:
+            return history.results_of(rows, step_name)
 
     def transitions(self, run_id: str) -> tuple[Transition, ...]:
         """Oldest first, like all that follow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -138,6 +138,16 @@ def facts(rows: Rows, run_id: str) -> Facts:
         },
         started=frozenset(row["name"] for row in newest),
     )
+
+
+def results_of(rows: Rows, step_name: str) -> tuple[Mapping[str, Any], ...]:
+    """What a step has left behind in every run in which it succeeded, oldest first."""
+    sql = (
+        "SELECT s.result FROM runs r JOIN steps s ON s.run_id = r.id AND s.name = :name "
+        "WHERE s.outcome = :succeeded ORDER BY s.seq"
+    )
+    found = rows.select(sql, {"name": step_name, "succeeded": Outcome.SUCCEEDED.value})
+    return tuple(mapping(row["result"]) for row in found)
 
 
 def transitions(rows: Rows, run_id: str) -> tuple[Transition, ...]:

@@ -10,7 +10,6 @@ from upgrade_guard.errors import Refused
 from upgrade_guard.model.run import Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.copies import target as target_at
-from upgrade_guard.phases.etcd_programs import kept_programs
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.ungated import Ungated
 from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, Vault
@@ -52,7 +51,7 @@ def subject_of(site: Site, name: str | None, remote: str | None) -> Subject:
     Raises Refused when there is none, or when the programs to try it with are not here, and what the target raises.
     """
     found = _bundle(site, name) if remote is None else _copy_at(site, name, remote)
-    kept_programs(site.config.programs_path, found.etcd_version, site.here)
+    site.kept_programs(found.etcd_version)
     return found
 
 
@@ -155,7 +154,7 @@ def restore(site: Site, subject: str) -> Step:
         bundle = bundle_to_try(facts)
         found = drill(
             bundle,
-            tools=kept_programs(site.config.programs_path, bundle.manifest.etcd_version, site.here),
+            tools=site.kept_programs(bundle.manifest.etcd_version),
             host=site.here,
             scratch=site.config.state_dir / "scratch",
             clock=site.clock,

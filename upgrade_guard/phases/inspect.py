@@ -29,6 +29,7 @@ from upgrade_guard.phases.discovery import (
     read_control_planes,
     require_control_plane,
 )
+from upgrade_guard.phases.etcd_programs import PROGRAMS
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.files import Files
@@ -89,12 +90,17 @@ def etcd_tools(site: Site) -> Step:
         missing = [node.name for node in nodes if node.etcd is not None and not site.has_etcd_tools(node)]
         if missing:
             return NotDone(f"etcd's programs are not there yet for {', '.join(missing)}")
-        return Done({"directories": {one.name: site.etcd_tools_directory(one) for one in nodes if one.etcd}})
+        return Done(
+            {
+                "directories": {one.name: site.etcd_tools_directory(one) for one in nodes if one.etcd},
+                "sha256": site.program_digests(nodes),
+            }
+        )
 
     def act(_: Facts) -> None:
         ensure_etcd_tools(site, read_control_planes(site))
 
-    return Step("inspect/etcd-tools", "take etcd's own programs out of its image", probe, act, lasting=False)
+    return Step(PROGRAMS, "take etcd's own programs out of its image", probe, act, lasting=False)
 
 
 def see_cluster(site: Site) -> Step:

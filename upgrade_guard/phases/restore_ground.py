@@ -10,6 +10,7 @@ from upgrade_guard.checks.packages import PACKAGES
 from upgrade_guard.errors import GuardError, HostUnreachable, Refused, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.phases.etcd_programs import PROGRAMS
 from upgrade_guard.phases.inspect import cluster as known_cluster
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.restore_bundle import cluster_of
@@ -32,7 +33,12 @@ def etcd_programs(site: Site) -> Step:
         missing = [node.name for node in cluster.nodes if not site.has_etcd_tools(node)]
         if missing:
             return NotDone(f"etcd's programs are not there yet for {', '.join(missing)}")
-        return Done({"directories": {node.name: site.etcd_tools_directory(node) for node in cluster.nodes}})
+        return Done(
+            {
+                "directories": {node.name: site.etcd_tools_directory(node) for node in cluster.nodes},
+                "sha256": site.program_digests(cluster.nodes),
+            }
+        )
 
     def act(facts: Facts) -> None:
         for node in cluster_of(site, bundle_of(site, facts)).nodes:
@@ -50,7 +56,7 @@ def etcd_programs(site: Site) -> Step:
                     reasons=(problem.message, *problem.reasons),
                 ) from problem
 
-    return Step("inspect/etcd-tools", "take etcd's own programs out of its image", probe, act, lasting=False)
+    return Step(PROGRAMS, "take etcd's own programs out of its image", probe, act, lasting=False)
 
 
 def see_ground(site: Site) -> Step:

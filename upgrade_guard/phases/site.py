@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,20 @@ from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.node import NodeSettings, table_of
-from upgrade_guard.phases.etcd_programs import fetch_programs, image_tag, local_programs, send_programs
+from upgrade_guard.phases.etcd_programs import (
+    HERE,
+    Digests,
+    Recorded,
+    digests_here,
+    fetch_programs,
+    image_tag,
+    kept_programs,
+    local_programs,
+    nothing_recorded,
+    place,
+    refuse_exchanged,
+    send_programs,
+)
 from upgrade_guard.phases.reach import LOCAL, Reach, host_part, reach_by
 from upgrade_guard.phases.whereabouts import names_of, this_machine_is
 from upgrade_guard.tools.api_server import DEFAULT_PORT, ApiServer, url_of
@@ -35,6 +48,7 @@ class Site:
     """One cluster as the configuration describes it, and the way to each of its nodes.
 
     Hosts are kept, so that a node has one ssh connection for all lanes. `here` is this machine, where proofs run.
+    `recorded` is what the journal has of etcd's programs: others are not run.
     """
 
     def __init__(
@@ -46,6 +60,7 @@ class Site:
         vault: Vault,
         here: Host,
         reach: Reach,
+        recorded: Recorded = nothing_recorded,
         history_head: Callable[[], str] = str,
     ) -> None:
         """`history_head` tells the digest of the journal's newest row; "" where there is no journal."""
@@ -61,10 +76,19 @@ class Site:
         self._entrance_names: frozenset[str] | None = None
         self._lock = threading.RLock()
         self._fetch_lock = threading.Lock()
+        self._recorded = recorded
+        self._known_programs: dict[str, Digests] | None = None
+        self._compared: set[str] = set()
 
     @classmethod
     def build(
-        cls, config: Config, *, transcript: Transcript, clock: Clock, history_head: Callable[[], str] = str
+        cls,
+        config: Config,
+        *,
+        transcript: Transcript,
+        clock: Clock,
+        recorded: Recorded = nothing_recorded,
+        history_head: Callable[[], str] = str,
     ) -> Site:
         """Wire it; nothing is asked of any node yet."""
         here = LocalHost("here", transcript, spool_dir=config.state_dir / "spool")
@@ -75,6 +99,7 @@ class Site:
             vault=Vault(config.vault.path),
             here=here,
             reach=reach_by(config, transcript),
+            recorded=recorded,
             history_head=history_head,
         )
 
@@ -132,7 +157,7 @@ class Site:
         etcd = etcd_of(node)
         return Etcdctl(
             self.on(node).host,
-            f"{self.etcd_tools_directory(node)}/etcdctl",
+            f"{self._compared_directory(node)}/etcdctl",
             etcd.endpoint,
             etcd.trusted_ca_file,
             etcd.cert_file,
@@ -141,13 +166,21 @@ class Site:
 
     def etcdutl(self, node: Node) -> Etcdutl:
         """The tool that restores on that control plane: etcdutl, or etcdctl where the image has no etcdutl (3.4)."""
-        directory = self.etcd_tools_directory(node)
+        directory = self._compared_directory(node)
         there = self.on(node).files.exists(f"{directory}/etcdutl")
         return Etcdutl(self.on(node).host, f"{directory}/etcdutl" if there else None, f"{directory}/etcdctl")
 
     def local_etcd_tools(self, image: str) -> LocalEtcdTools:
         """The programs of that image on this machine, for proofs. Raises Refused when they were never fetched."""
-        return local_programs(self._local_directory(image))
+        directory = self._local_directory(image)
+        programs = local_programs(directory)
+        known = self._programs_of(place(HERE, directory))
+        refuse_exchanged("on this machine", directory, digests_here(directory) if known else {}, known)
+        return programs
+
+    def kept_programs(self, version: str) -> LocalEtcdTools:
+        """The programs of that etcd version on this machine, whatever image they are of. Raises Refused."""
+        return kept_programs(self.config.programs_path, version, self.here, self._recorded)
 
     def local_etcdutl(self, node: Node) -> Etcdutl:
         """The same tool on this machine, for snapshots that were fetched here."""
@@ -155,28 +188,88 @@ class Site:
         return Etcdutl(self.here, str(programs.etcdutl) if programs.etcdutl else None, str(programs.etcdctl))
 
     def has_etcd_tools(self, node: Node) -> bool:
-        """Were they extracted there and fetched to this machine before?"""
-        here = self._local_directory(etcd_of(node).image)
-        return (here / "etcd").is_file() and self.on(node).files.exists(f"{self.etcd_tools_directory(node)}/etcdctl")
+        """Are they there and on this machine, and are they what this process, or the journal, knows them to be?"""
+        directory, here = self.etcd_tools_directory(node), self._local_directory(etcd_of(node).image)
+        known, known_here = self._programs_of(place(node.name, directory)), self._programs_of(place(HERE, here))
+        if not known or not known_here or digests_here(here) != known_here:
+            return False
+        return self._digests_on(node, directory) == known
+
+    def program_digests(self, nodes: Iterable[Node]) -> dict[str, dict[str, str]]:
+        """What is known of the programs of these nodes, and of theirs on this machine, for the journal."""
+        places = [place(node.name, self.etcd_tools_directory(node)) for node in nodes if node.etcd]
+        places += [place(HERE, self._local_directory(etcd_of(node).image)) for node in nodes if node.etcd]
+        return {one: dict(self._programs_of(one)) for one in sorted(set(places))}
 
     def ensure_etcd_tools(self, node: Node) -> LocalEtcdTools:
-        """Extract etcd's programs from the image on that node, and fetch them to this machine, once each."""
-        etcd, bound = etcd_of(node), self.on(node)
-        on_node = extract_etcd_tools(bound.files, bound.containers, etcd.image, self.etcd_tools_directory(node))
+        """Extract etcd's programs from the image on that node, and fetch them to this machine, once each.
+
+        What is there already counts only when its digests are known; otherwise the image is asked again.
+        """
+        etcd, bound, directory = etcd_of(node), self.on(node), self.etcd_tools_directory(node)
+        known = self._programs_of(place(node.name, directory))
+        anew = not known or self._digests_on(node, directory) != known
+        on_node = extract_etcd_tools(bound.files, bound.containers, etcd.image, directory, anew=anew)
+        found = self._digests_on(node, directory)
+        self._now_known(place(node.name, directory), found)
         with self._fetch_lock:
-            directory = self._local_directory(etcd.image)
-            if (directory / "etcd").is_file() and (directory / "etcdctl").is_file():
-                return local_programs(directory)
-            return fetch_programs(bound.files, on_node, directory)
+            here = self._local_directory(etcd.image)
+            known_here = self._programs_of(place(HERE, here))
+            # Another control plane may have another architecture, and programs of its own.
+            if not known_here or digests_here(here) != known_here:
+                fetch_programs(bound.files, on_node, here)
+                if digests_here(here) != found:
+                    raise StepFailed(
+                        f"etcd's programs changed on their way from {node.name} to {here}",
+                        hint="fetch them again: upgrade-guard check",
+                    )
+                self._now_known(place(HERE, here), found)
+            return local_programs(here)
 
     def send_etcd_tools(self, node: Node) -> bool:
-        """Bring the programs that are kept here to that node, whose image is gone; False when they are not here."""
+        """Bring the programs that are kept here to that node, whose image is gone; False when they are not here.
+
+        Those that nothing is on record of were put here by hand; from now on they are on record.
+        """
         image = etcd_of(node).image
         here = self._local_directory(image)
         if not (here / "etcd").is_file() or not (here / "etcdctl").is_file():
             return False
-        send_programs(self.on(node).files, local_programs(here), self.etcd_tools_directory(node))
+        programs, directory = self.local_etcd_tools(image), self.etcd_tools_directory(node)
+        digests = digests_here(here)
+        if self._digests_on(node, directory) != digests:
+            send_programs(self.on(node).files, programs, directory)
+        self._now_known(place(node.name, directory), digests)
+        self._now_known(place(HERE, here), digests)
         return True
+
+    def _compared_directory(self, node: Node) -> str:
+        """Where etcd's programs are on that node, compared once by this process. Raises Refused for others."""
+        directory = self.etcd_tools_directory(node)
+        one = place(node.name, directory)
+        known = self._programs_of(one)
+        if known and one not in self._compared:
+            refuse_exchanged(f"on {node.name}", directory, self._digests_on(node, directory), known)
+            self._compared.add(one)
+        return directory
+
+    def _digests_on(self, node: Node, directory: str) -> dict[str, str]:
+        files = self.on(node).files
+        there = files.existing(*(f"{directory}/{name}" for name in ("etcd", "etcdctl", "etcdutl")))
+        return {path.rpartition("/")[2]: digest for path, digest in files.sha256(*sorted(there)).items()}
+
+    def _programs_of(self, one: str) -> Digests:
+        with self._lock:
+            if self._known_programs is None:
+                self._known_programs = dict(self._recorded())
+            return self._known_programs.get(one, {})
+
+    def _now_known(self, one: str, digests: Digests) -> None:
+        self._programs_of(one)
+        with self._lock:
+            if self._known_programs is not None:
+                self._known_programs[one] = digests
+            self._compared.add(one)
 
     def api_server(self, node: Node) -> ApiServer:
         """The API server that runs on that control plane, at its own address: for questions about this server."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.phases.etcd_programs import kept_programs
 from upgrade_guard.phases.site import Site
 from upgrade_guard.vault.bundle import Bundle
 from upgrade_guard.vault.drilled import stated
@@ -57,7 +56,7 @@ def verify_here(
         proof = prove(
             bundle,
             expected=stated(bundle),
-            tools=kept_programs(site.config.programs_path, bundle.manifest.etcd_version, site.here),
+            tools=site.kept_programs(bundle.manifest.etcd_version),
             host=site.here,
             scratch=site.config.state_dir / "scratch",
             clock=site.clock,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
-from upgrade_guard.errors import GuardError, HostUnreachable
+from upgrade_guard.errors import GuardError, HostUnreachable, Refused
 from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import ApprovalRecord, Event, State
@@ -203,8 +203,8 @@ class UpgradeWorkflow:
                 etcdctl = self.site.etcdctl(node)
                 statuses = etcdctl.endpoint_status(cluster=False)
                 return str(statuses[0].cluster_id), tuple(alarm.kind for alarm in etcdctl.alarms())
-            except HostUnreachable:
-                raise
+            except (HostUnreachable, Refused):
+                raise  # a program that is not run has not said that etcd does not answer
             except GuardError:
                 continue
         return None

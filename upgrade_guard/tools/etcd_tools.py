@@ -29,12 +29,16 @@ class EtcdTools:
     version: str = ""
 
 
-def extract_etcd_tools(files: Files, containers: Containers, image: str, directory: str) -> EtcdTools:
+def extract_etcd_tools(
+    files: Files, containers: Containers, image: str, directory: str, *, anew: bool = False
+) -> EtcdTools:
     """The programs of `image` in `directory` on the node; extracted once, complete or not at all.
 
-    Raises StepFailed when the image lacks etcd or etcdctl, or when the two are not of one version.
+    `anew`: what is there already is not run, and is replaced. Raises StepFailed when the image lacks etcd or etcdctl,
+    or when the two are not of one version.
     """
-    if not files.is_dir(directory):
+    there = files.is_dir(directory)
+    if anew or not there:
         part = f"{directory}.part-{secrets.token_hex(4)}"
         files.make_dir(posixpath.dirname(directory))
         _remove_remains(files, containers, directory)
@@ -43,6 +47,8 @@ def extract_etcd_tools(files: Files, containers: Containers, image: str, directo
         # The mount directory gets a name of its own: the runtime remembers which image was mounted at a name.
         containers.extract(image, wanted, f"{directory}.mount-{secrets.token_hex(4)}")
         _look(files, part)
+        if there:
+            files.move(directory, f"{part}-before")
         files.move(part, directory)
         # Once more: a program of a process that was killed may have come to its end only now.
         _remove_remains(files, containers, directory)

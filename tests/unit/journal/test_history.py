@@ -93,6 +93,16 @@ def test_records_come_back_equal_and_in_order(journal: Journal) -> None:
     assert journal.verify() == ()
 
 
+def test_what_a_step_left_behind_is_found_in_every_run(journal: Journal) -> None:
+    for number, outcome in (("1", Outcome.SUCCEEDED), ("2", Outcome.FAILED), ("3", Outcome.SUCCEEDED)):
+        begun(journal, f"run-{number}")
+        attempt = journal.start(f"run-{number}", step("inspect/etcd-tools"))
+        journal.conclude(f"run-{number}", "inspect/etcd-tools", attempt, outcome, result={"of": number})
+        done(journal, "inspect/cluster", run_id=f"run-{number}")
+    assert journal.results_of("inspect/etcd-tools") == ({"of": "1"}, {"of": "3"})
+    assert journal.results_of("inspect/nothing") == ()
+
+
 def test_times_come_back_in_utc(journal: Journal) -> None:
     begun(journal)
     local = datetime(2024, 5, 1, 2, tzinfo=timezone(timedelta(hours=2)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from upgrade_guard.config import ClusterSettings, Config, VaultSettings
@@ -21,6 +22,7 @@ NOW = datetime(2026, 11, 22, 9, 40, tzinfo=UTC)
 MANIFESTS = "/etc/kubernetes/manifests"
 TOOLS = "/var/lib/upgrade-guard/node/etcd/3.5.24-0"
 PROGRAMS = "etcd\0etcdctl\0etcdutl\0"
+DIGESTS = {name: sha256(name.encode()).hexdigest() for name in ("etcd", "etcdctl", "etcdutl")}
 GIB = 1024**3
 
 
@@ -108,8 +110,8 @@ def node(name: str, files: Mapping[str, str]) -> ScriptedHost:
     return host
 
 
-def control_plane(files: Mapping[str, str] | None = None) -> ScriptedHost:
-    programs = {f"{TOOLS}/{name}": name for name in ("etcd", "etcdctl", "etcdutl")}
+def control_plane(files: Mapping[str, str] | None = None, digests: Mapping[str, str] = DIGESTS) -> ScriptedHost:
+    programs = {f"{TOOLS}/{name}": name for name in DIGESTS}
     host = node("z-cp1", {**(control_plane_files() if files is None else files), **programs})
     for words, fixture in {
         ("get", "nodes"): "kubectl/nodes",
@@ -130,6 +132,9 @@ def control_plane(files: Mapping[str, str] | None = None) -> ScriptedHost:
         host.answers("kubectl", ..., "get", kinds, ..., stdout=empty)
     host.answers("kubectl", ..., "--raw", "/readyz", stdout="ok")
     host.answers("kubeadm", "certs", ..., stdout=captured("kubeadm/certificates-json"))
+    host.answers("stat", "--dereference", r"--printf=%n\0", "--", *programs, stdout="\0".join((*programs, "")))
+    rows = "".join(f"{digests[name]}  {path}\0" for path, name in programs.items())
+    host.answers("sha256sum", "--zero", "--", *programs, stdout=rows)
     host.answers("test", "-d", TOOLS)
     host.answers("find", TOOLS, ..., stdout=PROGRAMS)
     host.answers("env", ..., f"{TOOLS}/etcd", "--version", stdout="etcd Version: 3.5.33\n")
@@ -175,4 +180,5 @@ def site(state: Path, *hosts: ScriptedHost, offsite: Path | None = None) -> Site
         vault=Vault(config.vault.path),
         here=here(),
         reach=reach,
+        recorded=lambda: {f"z-cp1:{TOOLS}": DIGESTS, f"here:{state}/etcd/3.5.24-0": DIGESTS},
     )

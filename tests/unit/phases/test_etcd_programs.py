@@ -9,7 +9,7 @@ import pytest
 from upgrade_guard.errors import Refused
 from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.scripted import ScriptedHost
-from upgrade_guard.phases.etcd_programs import fetch_programs, kept_programs
+from upgrade_guard.phases.etcd_programs import digests_here, fetch_programs, kept_programs
 from upgrade_guard.tools.etcd_tools import EtcdTools
 from upgrade_guard.tools.files import Files
 
@@ -31,6 +31,21 @@ def test_the_programs_of_that_version_are_found_whatever_their_directory_is_call
         )
 
     assert kept_programs(tmp_path, "3.5.24", host).etcd == tmp_path / "mirror-build" / "etcd"
+
+
+@pytest.mark.parametrize("name", ["etcd", "etcdctl", "etcdutl"])
+def test_programs_that_are_not_those_on_record_are_not_run(tmp_path: Path, name: str) -> None:
+    directory = kept(tmp_path, "3.5.24-0") / "3.5.24-0"
+    recorded = {f"here:{directory}": digests_here(directory)}
+    host = ScriptedHost("here")
+    host.answers(..., str(directory / "etcdctl"), ..., stdout="etcdctl version: 3.5.24\nAPI version: 3.5\n")
+    assert kept_programs(tmp_path, "3.5.24", host, lambda: recorded).etcd == directory / "etcd"
+    asked = len(host.argvs)
+
+    (directory / name).write_text("somebody else's")
+    with pytest.raises(Refused, match=f"{directory}/{name} on this machine is not the program"):
+        kept_programs(tmp_path, "3.5.24", host, lambda: recorded)
+    assert len(host.argvs) == asked, "none of them was run"
 
 
 def test_what_is_half_fetched_is_not_asked(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from unit.phases.captured_cluster import (
+    DIGESTS,
     MANIFESTS,
     TOOLS,
     control_plane,
@@ -36,6 +37,7 @@ def state(tmp_path: Path) -> Path:
     programs.mkdir(parents=True)
     for name in ("etcd", "etcdctl", "etcdutl"):
         (programs / name).touch(mode=0o700)
+        (programs / name).write_text(name)
     return tmp_path / "state"
 
 
@@ -138,6 +140,30 @@ def test_without_etcds_programs_the_step_is_not_done(tmp_path: Path) -> None:
     assert step.probe(Facts("r1")) == NotDone("etcd's programs are not there yet for z-cp1")
 
 
+@pytest.mark.parametrize("name", DIGESTS)
+def test_a_program_here_that_is_not_the_one_on_record_is_fetched_again(state: Path, name: str) -> None:
+    step = inspect(site(state, control_plane(), worker()), TARGET).steps[0]
+    assert isinstance(step.probe(Facts("r1")), Done)
+    program = state / "etcd" / "3.5.24-0" / name
+    program.write_text("somebody else's")
+
+    assert isinstance(step.probe(Facts("r1")), NotDone)
+    step.act(Facts("r1"))
+    assert isinstance(step.probe(Facts("r1")), Done)
+    assert program.read_text() == name
+
+
+def test_a_program_on_a_node_that_is_not_the_one_on_record_is_not_run(state: Path) -> None:
+    known = next(one for one in read_cluster(site(state, control_plane(), worker())).nodes if one.etcd)
+    exchanged = control_plane(digests=DIGESTS | {"etcdctl": "0" * 64})
+
+    with pytest.raises(Refused, match=f"{TOOLS}/etcdctl on z-cp1 is not the program") as refused:
+        site(state, exchanged, worker()).etcdctl(known)
+
+    assert f"rm -r {TOOLS}" in refused.value.hint
+    assert not [argv for argv in exchanged.argvs if argv[0] == "env"], "none of them was run"
+
+
 def test_etcds_programs_are_fetched_once_and_for_us_only(tmp_path: Path) -> None:
     first = control_plane()
     step = inspect(site(tmp_path / "state", first, worker()), TARGET).steps[0]
@@ -149,7 +175,8 @@ def test_etcds_programs_are_fetched_once_and_for_us_only(tmp_path: Path) -> None
         ("etcdctl", 0o700),
         ("etcdutl", 0o700),
     }
-    assert step.probe(Facts("r1")) == Done({"directories": {"z-cp1": TOOLS}})
+    known = {f"z-cp1:{TOOLS}": DIGESTS, f"here:{local}": DIGESTS}
+    assert step.probe(Facts("r1")) == Done({"directories": {"z-cp1": TOOLS}, "sha256": known})
     fetched = [argv for argv in first.argvs if argv[0] == "cat" and argv[-1].startswith(TOOLS)]
     step.act(Facts("r1"))
     assert [argv for argv in first.argvs if argv[0] == "cat" and argv[-1].startswith(TOOLS)] == fetched

@@ -40,10 +40,10 @@ def image(tmp_path: Path) -> Path:
     return directory
 
 
-def extract(tmp_path: Path) -> EtcdTools:
+def extract(tmp_path: Path, *, anew: bool = False) -> EtcdTools:
     host = LocalHost("cp1", path=f"{tmp_path}/bin:/usr/bin:/bin")
     work = f"{tmp_path}/work"
-    return extract_etcd_tools(Files(host, work_dir=work), Containers(host), IMAGE, f"{work}/etcd/3.5.9-0")
+    return extract_etcd_tools(Files(host, work_dir=work), Containers(host), IMAGE, f"{work}/etcd/3.5.9-0", anew=anew)
 
 
 def test_takes_the_programs_out_of_the_image_once(image: Path, tmp_path: Path) -> None:
@@ -53,6 +53,28 @@ def test_takes_the_programs_out_of_the_image_once(image: Path, tmp_path: Path) -
     assert extract(tmp_path) == expected
     assert (tmp_path / "image.log").read_text() == "unmounted\n"
     assert [path.name for path in (tmp_path / "work" / "etcd").iterdir()] == ["3.5.9-0"]
+
+
+def test_what_is_there_is_replaced_and_not_run_when_it_is_not_to_be_believed(image: Path, tmp_path: Path) -> None:
+    there = tmp_path / "work" / "etcd" / "3.5.9-0"
+    for name in ("etcd", "etcdctl"):
+        program(there / name, "somebody else's")
+        (there / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/run\n")
+
+    tools = extract(tmp_path, anew=True)
+
+    assert tools.version == "3.5.9"
+    assert Path(tools.etcdctl).read_bytes() == (image / "usr/local/bin/etcdctl").read_bytes()
+    assert not (tmp_path / "run").exists()
+    assert [path.name for path in there.parent.iterdir()] == ["3.5.9-0"]
+
+
+def test_an_image_that_is_gone_leaves_what_is_there(image: Path, tmp_path: Path) -> None:
+    extract(tmp_path)
+    (tmp_path / "bin" / "ctr").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(StepFailed):
+        extract(tmp_path, anew=True)
+    assert {path.name for path in (tmp_path / "work/etcd/3.5.9-0").iterdir()} == {"etcd", "etcdctl", "etcdutl"}
 
 
 def test_what_a_killed_extraction_left_is_removed_by_the_next(image: Path, tmp_path: Path) -> None:
