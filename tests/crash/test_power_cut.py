@@ -72,6 +72,15 @@ private_directories(place)
 (place / "snapshot.db").write_bytes(b"what etcdctl wrote")
 note_down(place / "snapshot.json", {"sha256": "..."}, of=place / "snapshot.db")
 """
+COPIED = """
+from pathlib import Path
+from upgrade_guard.vault.disk import copy_synced, sync_directory
+
+place = Path(sys.argv[1])
+(place / "source").write_bytes(b"a snapshot")
+copy_synced(place / "source", place / "copy")
+sync_directory(place)  # what the medium does next, before it renames
+"""
 SCRATCH = """
 from pathlib import Path
 from upgrade_guard.vault.disk import private_directories, sync_directory
@@ -155,6 +164,16 @@ def test_a_file_is_there_when_its_notes_are(tmp_path: Path, library: Path) -> No
 
     assert (root / "vault/run.part/snapshot.json").exists()
     assert (root / "vault/run.part/snapshot.db").read_bytes() == b"what etcdctl wrote"
+
+
+def test_a_copy_has_its_content(tmp_path: Path, library: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+
+    cut_after(COPIED, root, library)
+
+    assert (root / "copy").read_bytes() == b"a snapshot"
+    assert (root / "source").read_bytes() == b"", "it was never synced: the power line would not have noticed"
 
 
 def test_a_scratch_directory_that_was_removed_does_not_come_back(tmp_path: Path, library: Path) -> None:

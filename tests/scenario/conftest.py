@@ -12,7 +12,17 @@ from upgrade_guard.lab import cluster
 
 pytest.register_assert_rewrite("scenario.ends", "scenario.stage")
 
-from scenario.stage import Stage  # noqa: E402 - after the line above, so that its assertions say what they compared
+from scenario.stage import Stage, installed_package, sources  # noqa: E402 - after the line above, so that its assertions say what they compared
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_program_is_the_tree_under_test() -> None:
+    """The scenarios start the installed program: another one would pass them whatever is written here."""
+    tree = Path(__file__).parents[2] / "upgrade_guard"
+    installed = installed_package()
+    found = sources(installed)
+    other = sorted(name for name, digest in sources(tree).items() if found.get(name) != digest)
+    assert not other, f"{installed} is not {tree}: pip install -e ."
 
 
 @pytest.fixture

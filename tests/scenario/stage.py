@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -40,6 +41,25 @@ def until(condition: Callable[[], Any], *, seconds: float = PATIENCE, what: str 
             return found
         assert time.monotonic() < deadline, f"{what} did not come true"
         time.sleep(0.02)
+
+
+def installed_package(program: Path = PROGRAM) -> Path:
+    """The directory of the package that the installed program runs, as its own interpreter finds it."""
+    # The first line, or the second where the path is too long for the kernel (pip writes `exec` there).
+    found = re.search(r"/[^'\"\n]*/python[0-9.]*", program.read_text()[:1000])
+    assert found is not None, f"{program} does not say what runs it"
+    interpreter = found[0]
+    code = "import pathlib, upgrade_guard; print(pathlib.Path(upgrade_guard.__file__).parent)"
+    # -I: neither PYTHONPATH nor the directory in which the tests are started, as for a program from PATH.
+    ended = subprocess.run(
+        (interpreter, "-I", "-c", code), capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    return Path(ended.stdout.strip())
+
+
+def sources(package: Path) -> dict[str, str]:
+    """SHA-256 of every source of a package, by its path there."""
+    return {str(path.relative_to(package)): sha256(path.read_bytes()).hexdigest() for path in package.rglob("*.py")}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, BundleManifest, NodeFiles, bundle_name, examine
-from upgrade_guard.vault.disk import storage, sync_file, write_synced
+from upgrade_guard.vault.disk import storage, sync_directory, sync_file, write_synced
 from upgrade_guard.vault.manifest import manifest_to_text
 from upgrade_guard.vault.trailer import SnapshotDigest, read_snapshot
 
@@ -134,6 +134,7 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
             )
         with storage("Keeping the snapshot", local):
             sync_file(local)  # before the journal says that it is there: a power cut keeps what was synced
+            sync_directory(local.parent)
         notes: dict[str, Any] = {
             "source": node.name,
             "sha256": digest,

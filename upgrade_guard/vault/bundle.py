@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from upgrade_guard.errors import EvidenceLost, Refused, StepFailed, UsageProblem
+from upgrade_guard.errors import EvidenceLost, Refused, UsageProblem
 from upgrade_guard.vault.disk import (
     copy_synced,
     measure,
@@ -181,9 +181,9 @@ class Vault:
         """Make the staged files a bundle: measured, synced, manifest last, renamed. Doing it again changes nothing.
 
         The snapshot and the archives that `manifest.node_files` names go into the bundle; `manifest.files` is measured
-        here. `staging` stays whole until the bundle is there, and is removed then. Raises StepFailed when a file is
-        missing or the disk refuses, Refused when another run's bundle has this name, EvidenceLost when a file has
-        another SHA-256 than `recorded` has for it.
+        here. `staging` stays whole until the bundle is there, and is removed then. Raises EvidenceLost when a file is
+        missing or has another SHA-256 than `recorded` has for it, StepFailed when the disk refuses, Refused when
+        another run's bundle has this name.
         """
         final = self.path / checked_name(name)
         part = self.path / f"{name}{PART}"
@@ -284,7 +284,7 @@ def _taken_over(staging: Path, part: Path, manifest: BundleManifest) -> dict[str
     for name in wanted:
         staged = staging / checked_name(name)
         if staged.is_symlink() or not staged.is_file():
-            raise StepFailed(
+            raise EvidenceLost(
                 f"the bundle is not complete: {name} is missing in {staging}",
                 hint="Take the snapshot again: upgrade-guard resume",
             )
