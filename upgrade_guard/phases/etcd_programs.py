@@ -62,7 +62,12 @@ def refuse_exchanged(where: str, directory: str | Path, now: Digests, known: Dig
     """Raise Refused for programs that are not those on record; with none on record nothing is refused."""
     if not known or now == known:
         return
-    name = min(name for name in {*known, *now} if known.get(name) != now.get(name))
+    if gone := sorted(set(known) - set(now)):
+        raise Refused(
+            f"{directory}/{gone[0]} {where}, which was taken out of etcd's image, is gone",
+            hint="have it fetched again: upgrade-guard check",
+        )
+    name = min(name for name in now if known.get(name) != now[name])
     raise Refused(
         f"{directory}/{name} {where} is not the program that was taken out of etcd's image: its SHA-256 is not the one "
         "in the journal; it was not run",

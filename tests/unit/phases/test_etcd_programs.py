@@ -48,6 +48,14 @@ def test_programs_that_are_not_those_on_record_are_not_run(tmp_path: Path, name:
     assert len(host.argvs) == asked, "none of them was run"
 
 
+def test_a_program_that_is_gone_is_not_called_another_one(tmp_path: Path) -> None:
+    directory = kept(tmp_path, "3.5.24-0") / "3.5.24-0"
+    recorded = {f"here:{directory}": digests_here(directory)}
+    (directory / "etcdutl").unlink()
+    with pytest.raises(Refused, match=f"{directory}/etcdutl on this machine, .* is gone"):
+        kept_programs(tmp_path, "3.5.24", ScriptedHost("here"), lambda: recorded)
+
+
 def test_what_is_half_fetched_is_not_asked(tmp_path: Path) -> None:
     kept(tmp_path, ".3.5.9-0.part-1234")
     with pytest.raises(Refused):
