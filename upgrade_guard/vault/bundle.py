@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from upgrade_guard.errors import EvidenceLost, Refused, UsageProblem
+from upgrade_guard.errors import EvidenceLost, Refused, StepFailed, UsageProblem
 from upgrade_guard.vault.disk import (
     copy_synced,
     measure,
