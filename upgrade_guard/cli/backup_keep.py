@@ -80,7 +80,8 @@ def prune(
         list[str] | None, typer.Option("--target", metavar="URL", help="Only at this target; may be repeated.")
     ] = None,
     aside: Annotated[
-        bool, typer.Option("--aside", help="Also etcd data that a rollback or a restore moved aside long ago.")
+        bool,
+        typer.Option("--aside", help="Also etcd data and snapshots that a rollback or a restore left on nodes."),
     ] = False,
 ) -> None:
     """Remove bundles and copies that are no longer kept. Without --yes, say what would go and why the others stay."""
@@ -159,7 +160,7 @@ def _dry(front: Front, plan: Plan) -> str:
     for one in plan.aside:
         if not one.goes:
             since = words.moment(one.since)
-            lines.append(f"aside   {one.path} on {one.node}, moved aside by run {one.run_id}, ended {since}: {one.why}")
+            lines.append(f"aside   {one.path} on {one.node}, {one.how} by run {one.run_id}, ended {since}: {one.why}")
     if not plan.removals:
         lines.append("Nothing is to be removed.")
     else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from upgrade_guard.cli import stock, wiring
 from upgrade_guard.errors import GuardError
@@ -27,13 +29,17 @@ _PRUNINGS = 20  # newest prunings that are looked at for removals that were cut 
 
 @dataclass(frozen=True)
 class Aside:
-    """etcd data that a rollback or a restore moved aside. `goes`: it was asked for, and `why` is empty."""
+    """What a rollback or a restore left on a node: etcd data, and snapshots; `how`, in words.
+
+    `goes`: it was asked for, and `why` is empty.
+    """
 
     node: str
     path: str
     run_id: str
     since: datetime | None
     why: str
+    how: str = "moved aside"
 
     @property
     def goes(self) -> bool:
@@ -122,7 +128,7 @@ def _holds(site: Site, removal: Removal) -> bool:
 def _moved_aside(
     config: Config, site: Site, journal: Journal | None, *, asked: bool
 ) -> tuple[tuple[Aside, ...], list[Removal], list[str]]:
-    """Every data directory that a finished run moved aside and that is still there.
+    """Every data directory that a finished run moved aside, and every snapshot that it left, that is still there.
 
     A node that does not answer is a problem only when its data was `asked` for: nodes come and go.
     """
@@ -137,11 +143,12 @@ def _moved_aside(
             continue
         nodes = {node.name: node for node in from_json(Cluster, facts.of("inspect/cluster")).nodes}
         for step, result in facts.results.items():
-            node = nodes.get(step.split("/")[1]) if step.endswith("/swap") and step.count("/") == 2 else None
+            path, how = _left_by(step, result)
+            node = nodes.get(step.split("/")[1]) if path else None
             if node is None:
                 continue
             try:
-                if not site.on(node).files.exists(result["aside"]):
+                if not site.on(node).files.exists(path):
                     continue
             except GuardError as problem:
                 problems += [f"{node.name} cannot be looked at: {problem.message}"] if asked else []
@@ -152,7 +159,21 @@ def _moved_aside(
                 why = "kept until it is asked for: --aside"
             elif age < config.vault.keep_days * DAY:
                 why = f"younger than {config.vault.keep_days} days"
-            found.append(Aside(node.name, result["aside"], run.id, run.finished_at, why))
+            found.append(Aside(node.name, path, run.id, run.finished_at, why, how))
             if not why:
-                removals.append(Removal(node.name, result["aside"], node=node))
+                removals.append(Removal(node.name, path, node=node))
     return tuple(found), removals, problems
+
+
+def _left_by(step: str, result: Mapping[str, Any]) -> tuple[str, str]:
+    """The path on its node of what that step of a rollback or a restore left there, and how; nothing for the others."""
+    if step.count("/") != 2:
+        return "", ""
+    what = step.rpartition("/")[2]
+    if what == "swap":
+        return str(result["aside"]), "moved aside"
+    if what == "snapshot" and result.get("path"):
+        return posixpath.dirname(str(result["path"])), "a snapshot left"  # a directory of that run alone
+    if what == "evidence" and result.get("snapshot"):
+        return str(result["snapshot"]), "a snapshot left"
+    return "", ""

@@ -64,7 +64,9 @@ def remove(site: Site, number: int, removal: Removal) -> Step:
 
     def act(_: Facts) -> None:
         if removal.node is not None:
-            site.on(removal.node).files.remove_aside(removal.name)
+            files = site.on(removal.node).files
+            ours = removal.name.startswith(f"{files.work_dir}/")
+            (files.remove_own if ours else files.remove_aside)(removal.name)
         elif removal.place == HERE:
             site.vault.remove(removal.name)
         else:

@@ -115,6 +115,8 @@ def _kept(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
                 found.append(("logs of that state", str(directory)))
             if listed := result.get("list"):
                 found.append(("what was taken back, object by object", str(listed)))
+            if name.endswith("/snapshot") and (path := result.get("path")):
+                found.append((f"the snapshot that was restored, in the clear, on {node}", str(path)))
             if result.get("snapshot"):
                 found.append((f"a last snapshot of that state, on {node}", str(result["snapshot"])))
     return found

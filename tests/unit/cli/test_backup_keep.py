@@ -213,7 +213,18 @@ def rolled_back(stocked: Stocked, days: float) -> Path:
     (aside / "member").mkdir(parents=True)
     run_id, at = f"rolled-{days:g}", datetime.now(UTC) - timedelta(days=days)
     cluster = Cluster("lab", "v1.27.16", (Node("cp1", "control-plane", "", "v1.27.16"),), "1", "3.5.1", 1)
-    results = {"inspect/cluster": to_json(cluster), "rollback/cp1/swap": {"aside": str(aside), "live": "/var/lib/etcd"}}
+    work = stocked.directory / "work"
+    (work / f"rollback-{run_id}").mkdir(parents=True)
+    (work / "snapshots").mkdir(exist_ok=True)
+    brought, last = work / f"rollback-{run_id}" / "snapshot.db", work / "snapshots" / f"{run_id}-failed.db"
+    brought.write_text("every Secret of the cluster")
+    last.write_text("every Secret of the cluster")
+    results = {
+        "inspect/cluster": to_json(cluster),
+        "rollback/cp1/evidence": {"snapshot": str(last)},
+        "rollback/cp1/snapshot": {"path": str(brought)},
+        "rollback/cp1/swap": {"aside": str(aside), "live": "/var/lib/etcd"},
+    }
     with stocked.journal(at) as journal:
         stocked.begin(journal, run_id, Kind.UPGRADE)
         for name, result in results.items():
@@ -224,14 +235,21 @@ def rolled_back(stocked: Stocked, days: float) -> Path:
 
 
 def test_old_data_that_was_moved_aside_goes_only_when_asked_for(stocked: Stocked) -> None:
-    stocked.more = '[nodes.cp1]\naddress = "local"\n'
+    work = stocked.directory / "work"
+    stocked.more = f'[nodes.cp1]\naddress = "local"\nwork_dir = "{work}"\n'
     stocked.made(1)
     old, young = rolled_back(stocked, 30), rolled_back(stocked, 2)
+    snapshots = (work / "snapshots" / "rolled-30-failed.db", work / "rollback-rolled-30")
     told = stocked.invoke("backup", "prune").stdout
     assert f"aside   {old} on cp1, moved aside by run rolled-30" in told
+    for one in snapshots:
+        assert f"aside   {one} on cp1, a snapshot left by run rolled-30" in told
     assert stocked.guard("backup", "prune", "--yes")["data"]["removals"] == []
     assert old.exists()
     done = stocked.guard("backup", "prune", "--yes", "--aside")["data"]
-    assert [(one["place"], one["name"]) for one in done["removals"]] == [("cp1", str(old))]
-    assert not old.exists()
+    gone = (*snapshots, old)
+    assert [(one["place"], one["name"]) for one in done["removals"]] == [("cp1", str(one)) for one in gone]
+    assert not any(one.exists() for one in gone)
     assert young.exists()
+    assert (work / "rollback-rolled-2" / "snapshot.db").exists()
+    assert (work / "snapshots" / "rolled-2-failed.db").exists()

@@ -144,6 +144,7 @@ def test_a_restore_says_what_was_done_and_only_a_failed_one_why() -> None:
     text = Page(written(teller.story("rollback-failed"))).text
     assert "Why it failed Bring the cluster back ended at 2025-03-01 02:00:06Z because: cp1 does not answer" in text
     teller = replace(teller, moves=teller.moves[:-1], state=State.ROLLING_BACK)
+    teller.step("restore/cp1/snapshot", result={"path": "/work/rollback-r1/snapshot.db"})
     teller.step("restore/verify/canary")
     teller.move(Event.RESTORE_CONFIRMED, State.RESTORED)
     text = Page(written(teller.story("restored"))).text
@@ -151,6 +152,7 @@ def test_a_restore_says_what_was_done_and_only_a_failed_one_why() -> None:
     assert "What was done The cluster was brought back from v1.28.0." in text
     assert "✓ a new pod and a service work on every node" in text
     assert "etcd's data as it was before, on cp1 /var/lib/etcd.old" in text
+    assert "the snapshot that was restored, in the clear, on cp1 /work/rollback-r1/snapshot.db" in text
 
 
 def test_an_edited_record_says_so_before_anything_else() -> None:
