@@ -84,6 +84,11 @@ class VaultSettings:
         sample='["ssh://backup@nas/srv/etcd", "s3://bucket/etcd", "file:///mnt/nfs/etcd"]',
     )
     offsite_required: int = _key(at_least(1), 1, "How many of these copies must have read back equal.")
+    offsite_read_back: str = _key(
+        one_of("bytes", "digests"),
+        "bytes",
+        "How a copy over ssh is read back: its bytes come here, or the target computes their SHA-256 and is believed.",
+    )
     recipients: tuple[str, ...] = _key(
         list_of("age or OpenSSH public keys", kinds.recipient),
         (),

@@ -54,6 +54,7 @@ def target(site: Site, url: str) -> Target:
         control_dir=control_dir,
         pause=site.clock.pause,
         s3_file=vault.s3_file,
+        digests_believed=vault.offsite_read_back == "digests",
         keys=Keys(vault.recipients, vault.allow_unencrypted_keys, vault.identity_file),
     )
 

@@ -47,10 +47,11 @@ class Medium(Protocol):
     def read(self, name: str, file: str) -> bytes | None:
         """A small file of a copy; None when it is not there. Raises Refused for a large one, which is not read."""
 
-    def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
+    def digests(self, name: str, expected: Mapping[str, FileEntry]) -> Mapping[str, FileEntry | str] | None:
         """Every file of a copy, read in full from where it is kept, or in words what it is instead of a file.
 
-        None when there is no such directory.
+        A file that is not `expected`, or has another size, is not read: its digest is "". None when there is no such
+        directory.
         """
 
     def put(self, parcel: Parcel, progress: Callable[[str], None]) -> str:

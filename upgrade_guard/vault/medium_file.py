@@ -74,13 +74,13 @@ class FileMedium:
                 return None
             return read_description(path, f"{file} of the copy {name} at {self.url}")
 
-    def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
+    def digests(self, name: str, expected: Mapping[str, FileEntry]) -> Mapping[str, FileEntry | str] | None:
         """Every file of a copy, read from the medium and not from memory."""
         final = self._path / name
         if final.is_symlink() or not final.is_dir():
             return None
         with storage(f"Reading back from {self.url}", final):
-            return {path.name: _looked_at(path) for path in final.iterdir()}
+            return {path.name: _looked_at(path, expected.get(path.name)) for path in final.iterdir()}
 
     def put(self, parcel: Parcel, progress: Callable[[str], None]) -> str:
         """Copy under a temporary name, sync, publish by rename. Raises StepFailed."""
@@ -153,14 +153,15 @@ class FileMedium:
             return False, f"{nearest(self._path)} cannot be looked at: {error.strerror}"
 
 
-def _looked_at(path: Path) -> FileEntry | str:
-    """What is there, or what it is instead of a file."""
+def _looked_at(path: Path, expected: FileEntry | None) -> FileEntry | str:
+    """What is there, or what it is instead of a file. One of another size than expected is not read."""
     if path.is_symlink():
         return "is a symbolic link"
     if not path.is_file():
         return "is not a regular file"
     try:
-        return measure(path, from_medium=True)
+        size = path.stat().st_size
+        return measure(path, from_medium=True) if expected and size == expected.size else FileEntry("", size)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 

@@ -112,10 +112,13 @@ class ObjectMedium:
 
         return self._again(attempt)
 
-    def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
+    def digests(self, name: str, expected: Mapping[str, FileEntry]) -> Mapping[str, FileEntry | str] | None:
         """Every object of a copy, downloaded again and not kept."""
         found: dict[str, FileEntry | str] = {}
         for file, size in self._again(partial(self._list, name)).items():
+            if file not in expected or size != expected[file].size:
+                found[file] = FileEntry("", size)
+                continue
             digest = hashlib.sha256()
             for offset in range(0, size, _PIECE):
                 digest.update(self._range(f"{name}/{file}", offset, min(_PIECE, size - offset)))

@@ -28,7 +28,7 @@ class SshMedium:
     """`ssh://[user@]host[:port]/path`. The directory is made when its parent exists: a missing mount shows.
 
     `host` runs commands there, `here` on this machine; `pause` waits between two attempts; large files
-    go in pieces of `piece` bytes.
+    go in pieces of `piece` bytes. A copy is read back by its bytes; with `believed` the host computes the digests.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class SshMedium:
         resolve: Resolve = addresses_of,
         pause: Pause = time.sleep,
         piece: int = PIECE,
+        believed: bool = False,
     ) -> None:
         self._place = place
         self._here = here
@@ -47,6 +48,7 @@ class SshMedium:
         self._resolve = resolve
         self._pause = pause
         self._piece = piece
+        self._believed = believed
 
     @property
     def url(self) -> str:
@@ -103,19 +105,24 @@ class SshMedium:
         except OutputTooLarge as problem:
             raise too_large(f"{file} of the copy {name} at {self.url}") from problem
 
-    def digests(self, name: str) -> Mapping[str, FileEntry | str] | None:
-        """Every file of a copy, read over there."""
+    def digests(self, name: str, expected: Mapping[str, FileEntry]) -> Mapping[str, FileEntry | str] | None:
+        """Every file of a copy: brought back and measured here, or, where it is believed, measured over there."""
         final = posixpath.join(self._place.path, name)
         if not self._files.is_dir(final):
             return None
-        entries = [entry for entry in self._files.entries(final) if entry.path != final]
-        digests = self._files.sha256(*(entry.path for entry in entries if entry.kind == "file"))
-        return {
-            posixpath.relpath(entry.path, final): FileEntry(digests[entry.path], entry.size)
-            if entry.path in digests
-            else _KINDS.get(entry.kind, _KINDS["other"])
-            for entry in entries
+        entries = {
+            posixpath.relpath(entry.path, final): entry for entry in self._files.entries(final) if entry.path != final
         }
+        found: dict[str, FileEntry | str] = {
+            file: FileEntry("", entry.size) if entry.kind == "file" else _KINDS.get(entry.kind, _KINDS["other"])
+            for file, entry in entries.items()
+        }
+        same_size = [file for file, entry in expected.items() if found.get(file) == FileEntry("", entry.size)]
+        if self._believed:
+            digests = self._files.sha256(*(entries[file].path for file in same_size))
+            return found | {file: FileEntry(digests[entries[file].path], entries[file].size) for file in same_size}
+        transfer = Transfer(self._files, pause=self._pause, say=lambda _: None, piece=self._piece)
+        return found | {file: transfer.measure(entries[file].path, entries[file].size) for file in same_size}
 
     def put(self, parcel: Parcel, progress: Callable[[str], None]) -> str:
         """Copy under a temporary name, sync, publish by rename. Raises StepFailed, HostUnreachable.

@@ -153,7 +153,7 @@ class Target:
         return self._compared(name, {**manifest.files, MANIFEST: entry})
 
     def _compared(self, name: str, expected: Mapping[str, FileEntry]) -> tuple[str, ...]:
-        there = self._medium.digests(name)
+        there = self._medium.digests(name, expected)
         if there is None:
             return (f"the copy {name} is missing at {self.url}",)
         return compared(f"the copy at {self.url.rstrip('/')}/{name}", expected, there)
@@ -205,12 +205,14 @@ def open_target(
     pause: Pause = time.sleep,
     s3_file: str = "",
     keys: Keys | None = None,
+    digests_believed: bool = False,
 ) -> Target:
     """The target that a URL names: a directory here or over ssh, or a bucket. Raises UsageProblem.
 
     Without a user in the URL, OpenSSH chooses one: `[ssh] user` of the configuration is for nodes. With `control_dir`
     one connection is shared by all commands. `pause` waits between two attempts after a lost connection,
-    `s3_file` holds what is needed to reach `s3://` targets. Without `keys` nothing is copied, because it would leave
+    `s3_file` holds what is needed to reach `s3://` targets; with `digests_believed` an `ssh://` target computes the
+    digests of its copies itself. Without `keys` nothing is copied, because it would leave
     in the clear.
     """
     from upgrade_guard.vault.medium_file import FileMedium
@@ -235,7 +237,7 @@ def open_target(
         transcript,
         control_dir=control_dir,
     )
-    return Target(SshMedium(place, host, LocalHost("here", transcript), pause=pause), keys)
+    return Target(SshMedium(place, host, LocalHost("here", transcript), pause=pause, believed=digests_believed), keys)
 
 
 def _destination(place: Place) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -105,6 +107,25 @@ class Transfer:
             bring(local, entry, read, what=what, say=self._say, piece=self._piece)
         finally:
             spool.unlink(missing_ok=True)
+
+    def measure(self, path: str, size: int) -> FileEntry:
+        """Size and SHA-256 of the file there by its own bytes, which come here; of the first `size` bytes at most.
+
+        Raises StepFailed, HostUnreachable.
+        """
+        digest = hashlib.sha256()
+        offset = 0
+        with tempfile.TemporaryDirectory(prefix="upgrade-guard-") as directory:
+            spool = Path(directory) / "piece"
+            while offset < size:
+                wanted = min(self._piece, size - offset)
+                self._again(partial(self._pieces.read, path, offset, wanted, spool))
+                piece = spool.read_bytes()
+                if not piece:
+                    break
+                digest.update(piece)
+                offset += len(piece)
+        return FileEntry(digest.hexdigest(), offset)
 
     def _again(self, attempt: Callable[[], T]) -> T:
         return retried(attempt, pause=self._pause, say=self._say)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -217,6 +218,61 @@ def test_an_ssh_target_that_receives_something_else_is_not_published(bundle: Bun
     with pytest.raises(StepFailed, match=r"snapshot\.db arrived at .* with another SHA-256"):
         target.copy(bundle, quiet)
     assert not (tmp_path / "offsite" / bundle.name).exists()
+
+
+class Lying(LocalHost):
+    """It keeps the digest of what it was sent, and something else of the same size."""
+
+    def __init__(self) -> None:
+        super().__init__("nas")
+        self.said: dict[str, str] = {}
+        self.asked = 0
+
+    def run(self, command: Command) -> Result:
+        if command.argv[0] == "sha256sum":
+            self.asked += 1
+            told = "".join(f"{self.digest(path)}  {path}\0" for path in command.argv[3:])
+            return Result(0, told)
+        return super().run(command)
+
+    def digest(self, path: str) -> str:
+        file = Path(path)
+        if file.parent.name.endswith(".part"):
+            self.said[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            if file.name == "snapshot.db":
+                file.write_bytes(bytes(file.stat().st_size))
+        return self.said[file.name]
+
+
+def test_an_ssh_target_that_lies_about_what_it_holds_does_not_read_back(bundle: Bundle, tmp_path: Path) -> None:
+    host = Lying()
+    medium = SshMedium(parse_place(f"ssh://nas{tmp_path}/offsite"), host, LocalHost("here"), piece=1000)
+    target = Target(medium, CLEAR)
+    target.copy(bundle, quiet)
+    assert "snapshot.db has another SHA-256" in target.read_back(bundle)[0]
+    assert "snapshot.db has another SHA-256" in target.check(bundle.name)[0]
+
+
+def test_the_digests_of_an_ssh_target_are_believed_where_that_was_chosen(bundle: Bundle, tmp_path: Path) -> None:
+    host = Lying()
+    place = parse_place(f"ssh://nas{tmp_path}/offsite")
+    target = Target(SshMedium(place, host, LocalHost("here"), believed=True), CLEAR)
+    target.copy(bundle, quiet)
+    assert target.read_back(bundle) == ()
+
+
+def test_no_more_is_read_back_than_a_copy_has_to_hold(bundle: Bundle, tmp_path: Path) -> None:
+    """A target that says that a file has gigabytes, or has files of its own, is not listened to for hours."""
+    host = LocalHost("nas")
+    target = Target(SshMedium(parse_place(f"ssh://nas{tmp_path}/offsite"), host, LocalHost("here")), CLEAR)
+    target.copy(bundle, quiet)
+    copy = tmp_path / "offsite" / bundle.name
+    os.truncate(copy / "snapshot.db", 1 << 41)
+    (copy / "more").touch()
+    os.truncate(copy / "more", 1 << 41)
+    problems = target.read_back(bundle)
+    assert f"snapshot.db has {1 << 41} bytes instead of" in problems[0]
+    assert "has 'more', which does not belong to it" in problems[1]
 
 
 def test_an_unreachable_ssh_target(bundle: Bundle) -> None:
