@@ -176,15 +176,16 @@ def _of_journal(front: Front, kept: str, elsewhere: Mapping[str, str]) -> Audit:
 
 
 def _of_export(front: Front, path: Path, kept: str) -> Audit:
-    from upgrade_guard.journal import audited_export
+    from upgrade_guard.journal import LONGEST_LINE, audited_export
     from upgrade_guard.ui.counting import counted
 
     try:
         with (
-            path.open(encoding="utf-8", errors="surrogateescape") as lines,
+            path.open(encoding="utf-8", errors="surrogateescape") as file,
             counted(front.screen, "Rows read") as heard,
         ):
-            return audited_export(lines, kept, heard)
+            # A line that no export has comes in pieces, none of which is a row: memory is not as large as any file.
+            return audited_export(iter(lambda: file.readline(LONGEST_LINE), ""), kept, heard)
     except OSError as problem:
         raise UsageProblem(f"--export {path}: {problem.strerror}", hint=f"ls -l {path}") from None
 

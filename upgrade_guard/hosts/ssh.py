@@ -48,6 +48,7 @@ ALWAYS = (
     "RemoteCommand=none",
 )
 UNLESS_CHOSEN = ("ConnectTimeout=15", "ServerAliveInterval=10", "ServerAliveCountMax=6")
+ASK = 15.0  # seconds for what ssh says by itself: a `Match exec` or a name that is looked up may take some
 SOCKET_DIRECTORY_LIMIT = 108 - 1 - len("/") - 40 - len(".0123456789abcdef")  # sun_path, %C and ssh's own suffix
 
 
@@ -167,7 +168,7 @@ class SshHost:
             return
         answer = self._ask("-G")
         if not answer.ok:
-            raise self._unreachable(answer.stderr)
+            raise self._unreachable(answer.stderr or f"ssh -G did not say within {ASK:g} s what is in force")
         if objection := objection_to(answer.stdout):
             raise UsageProblem(
                 f"ssh to {self._name} ({self._destination}) is refused: {objection.what}", hint=objection.hint
@@ -177,7 +178,7 @@ class SshHost:
     def _ask(self, *words: str) -> Result:
         """What ssh itself says, without running anything there."""
         argv = (*self._ssh(), *words, "--", self._destination)
-        return run_process(Command(argv, timeout=10.0), argv, environment=of_ssh(os.environ), timeout=10.0)
+        return run_process(Command(argv, timeout=ASK), argv, environment=of_ssh(os.environ), timeout=ASK)
 
     def _not_begun(self, result: Result) -> HostUnreachable:
         """An exit status of the login shell says nothing of a file, so it must not reach whoever asked for one."""

@@ -115,6 +115,7 @@ def test_an_export_is_checked_without_a_journal(state_dir: Path, tmp_path: Path)
         (("export", "--output", "nowhere/at/all.jsonl"), "cannot be written"),
         (("verify", "--export", "nowhere.jsonl"), "No such file"),
         (("verify", "--export", "/dev/null"), "this is no export"),
+        (("verify", "--export", "/dev/zero"), "this is no export"),
     ],
 )
 def test_wrong_usage_says_what_to_type(state_dir: Path, words: tuple[str, ...], said: str) -> None:

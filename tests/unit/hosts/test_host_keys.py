@@ -244,3 +244,9 @@ def test_without_ssh_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert not shutil.which("ssh")
     with pytest.raises(HostUnreachable, match="ssh: not found"):
         SshHost("cp1", "cp1").run(Command(("test", "-e", "/etc"), timeout=5.0))
+
+
+def test_a_configuration_that_ssh_cannot_read_is_named(configured: Configured) -> None:
+    configured("Nonsense yes\n")
+    with pytest.raises(HostUnreachable, match=r"Bad configuration option|terminating, 1 bad configuration options"):
+        SshHost("cp1", "cp1").run(Command(("true",), timeout=5.0))
