@@ -187,6 +187,7 @@ class _Followed:
             head = os.pread(self._file.fileno(), NOISE_LIMIT, 0)
             noise, self.framed, _ = _split(head, self._frame)
             if not self.framed:
+                self.position = os.fstat(self._file.fileno()).st_size  # so that an endless one is ended too
                 return 0
             self.begin = self.position = len(noise) + len(self._frame)
         before = self.position

@@ -143,7 +143,7 @@ class SshHost:
             self._ask("-O", "exit")
 
     def _ssh(self) -> tuple[str, ...]:
-        checking = dict(self._options).get(CHECKING, "yes")
+        checking = next((value for name, value in self._options if name == CHECKING), "yes")
         sharing = (
             ("ControlMaster=auto", "ControlPersist=60", f"ControlPath={self._control_dir}/%C")
             if self._control_dir
@@ -171,7 +171,8 @@ class SshHost:
             raise self._unreachable(answer.stderr or f"ssh -G did not say within {ASK:g} s what is in force")
         if objection := objection_to(answer.stdout):
             raise UsageProblem(
-                f"ssh to {self._name} ({self._destination}) is refused: {objection.what}", hint=objection.hint
+                f"ssh to {self._name} ({self._destination}) is refused: {objection.what}",
+                hint=objection.hint.format(destination=shlex.quote(self._destination)),
             )
         self._judged = True
 
@@ -186,7 +187,7 @@ class SshHost:
         said = f": {lines[-1][:_SHOWN]}" if lines else f" and ended with {result.exit_status}"
         return HostUnreachable(
             f"{self._name} cannot be reached as {self._destination}: its login shell did not begin the command{said}",
-            hint=f"See what comes in place of nothing, and give that user sh, bash or zsh: "
+            hint="Give that user sh, bash or zsh as login shell, and see what it prints: "
             f"ssh {shlex.quote(self._destination)} /bin/true",
         )
 

@@ -11,14 +11,14 @@ from pathlib import Path
 _CHECKED = ("true", "yes", "ask", "accept-new")
 _SHOWN = 4096  # characters of a value: lists of files are judged
 _NEW = "accept-new"
-_CONFIG = "Look at what is in force: ssh -G HOST; ~/.ssh/config and /etc/ssh/ssh_config set it."
+_CONFIG = "~/.ssh/config or /etc/ssh/ssh_config sets it; see what is in force: ssh -G {destination}"
 # What we send is not what arrives, or not what comes back, unless these say so (where this ssh knows them).
 _AS_THEY_ARE = {"stdinnull": "no", "forkafterauthentication": "no", "sessiontype": "default"}
 
 
 @dataclass(frozen=True)
 class Objection:
-    """Why a connection under these settings is refused, and what to do."""
+    """Why a connection under these settings is refused, and what to do; `hint` may name the {destination}."""
 
     what: str
     hint: str

@@ -239,6 +239,26 @@ def test_an_operators_choice_of_what_may_be_chosen_wins() -> None:
     assert options.index("ConnectTimeout=30") < options.index("ConnectTimeout=15")
 
 
+def test_keys_that_are_accepted_when_new_have_to_be_kept(impostor: Sshd) -> None:
+    with pytest.raises(UsageProblem, match="host keys are kept nowhere") as caught:
+        lets_in(to(impostor, "StrictHostKeyChecking=accept-new", "UserKnownHostsFile=/dev/null", checking=False))
+    assert f"ssh to cp1 ({ME}@127.0.0.1) is refused" in caught.value.message
+    assert "UserKnownHostsFile=~/.ssh/known_hosts" in caught.value.hint
+
+
+def test_of_an_option_that_is_given_twice_the_first_counts_as_with_ssh() -> None:
+    options = ("StrictHostKeyChecking=accept-new", "StrictHostKeyChecking=yes")
+    assert "StrictHostKeyChecking=accept-new" in SshHost("cp1", "cp1", options).argv(Command(("true",), timeout=5.0))
+
+
+@pytest.mark.parametrize("text", ["StdinNull yes", "SessionType none"])
+def test_a_configuration_that_changes_what_arrives_is_refused(configured: Configured, text: str) -> None:
+    configured(f"{text}\n")
+    with pytest.raises(UsageProblem, match="the ssh configuration sets") as caught:
+        SshHost("cp1", "cp1").run(Command(("true",), timeout=5.0))
+    assert "ssh -G cp1" in caught.value.hint
+
+
 def test_without_ssh_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not shutil.which("ssh")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from servers import Sshd, program
 
-from upgrade_guard.errors import HostUnreachable
+from upgrade_guard.errors import HostUnreachable, OutputTooLarge
 from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.hosts.transcript import RunTranscript
 from upgrade_guard.model.command import Command
@@ -120,6 +120,12 @@ def test_a_shell_that_ends_by_itself_says_nothing_of_a_file(
     assert not (tmp_path / "back").exists()
 
 
+def test_a_shell_that_prints_for_ever_does_not_fill_memory(behind_shell: BehindShell, tmp_path: Path) -> None:
+    (tmp_path / ".bashrc").write_text("yes\n")
+    with pytest.raises(OutputTooLarge, match="test printed more than 64 MiB"):
+        Files(behind_shell(bash())).exists(str(tmp_path))
+
+
 def test_an_account_without_a_shell_says_nothing_of_a_file(behind_shell: BehindShell, tmp_path: Path) -> None:
     (tmp_path / "nologin").write_text("#!/bin/sh\necho This account is currently not available.\nexit 1\n")
     (tmp_path / "nologin").chmod(0o755)
@@ -163,7 +169,7 @@ def test_a_shell_that_reads_quotes_in_another_way_is_refused_before_anything_run
     for words in (("touch", str(ran)), ("echo", "a", f"\ntouch {ran}\n"), ("echo", f"'\ntouch {ran}\n'")):
         with pytest.raises(HostUnreachable, match="its login shell did not begin the command") as caught:
             host.run(Command(words, timeout=20.0))
-        assert "give that user sh, bash or zsh" in caught.value.hint
+        assert "Give that user sh, bash or zsh" in caught.value.hint
     assert not ran.exists()
 
 
