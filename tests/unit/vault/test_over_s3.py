@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as changed
@@ -14,7 +15,7 @@ from servers import S3
 from unit.vault.builds import made_up_manifest, published, snapshot_bytes
 from unit.vault.media import CLEAR, quiet
 
-from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
+from upgrade_guard.errors import GuardError, HostUnreachable, Refused, StepFailed
 from upgrade_guard.model.command import Secret
 from upgrade_guard.vault.addresses import parse_place
 from upgrade_guard.vault.bundle import Bundle, Vault, examine
@@ -228,3 +229,19 @@ def test_the_endpoint_may_be_a_control_plane() -> None:
     assert not judged("http://cp2:9000")
     assert judged("http://127.0.0.1:9000")
     assert not judged("http://127.0.0.1:9000", local=True)
+
+
+def test_a_huge_manifest_in_a_bucket_is_refused_and_not_brought_here(bundle: Bundle, store: Store) -> None:
+    target = store.target()
+    target.copy(bundle, quiet)
+    os.truncate(store.prefix / bundle.name / "manifest.json", 256 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refused, match=r"manifest\.json of the copy .* is larger than 32 MiB"):
+            target.manifest(bundle.name)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+    assert "is larger than 32 MiB" in target.listing().problems[0]
+    target.copy(bundle, quiet)
+    assert target.read_back(bundle) == ()
