@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import shlex
 import stat
 from collections.abc import Iterator
@@ -19,7 +21,8 @@ def refuse_foreign(path: Path, us: int | None = None) -> None:
     """Raise Refused unless `path`, and all on the way to it, is ours or root's, and nobody else may write there.
 
     As sshd does it (StrictModes). A directory that is sticky, such as /tmp, may be on the way: nobody can exchange what
-    is ours in it. What is not there yet is made by us. `us` is a user id; this process's own by default.
+    is ours in it. A group that has nobody but us, which many systems give to each user, is no others. What is not there
+    yet is made by us. `us` is a user id; this process's own by default.
     """
     us = os.geteuid() if us is None else us
     way = list(_way(path))
@@ -28,7 +31,7 @@ def refuse_foreign(path: Path, us: int | None = None) -> None:
         sticky_on_the_way = bool(found.st_mode & stat.S_ISVTX) and place != way[-1][0]
         if stat.S_ISLNK(found.st_mode) or sticky_on_the_way:
             continue
-        _refuse_writers(place, found)
+        _refuse_writers(place, found, us)
 
 
 def refuse_foreign_content(directory: Path, depth: int = 2, us: int | None = None) -> None:
@@ -47,9 +50,18 @@ def refuse_foreign_content(directory: Path, depth: int = 2, us: int | None = Non
             refuse_foreign(place, us)
             continue
         _refuse_owner(place, found, us)
-        _refuse_writers(place, found)
+        _refuse_writers(place, found, us)
         if stat.S_ISDIR(found.st_mode) and depth > 1:
             refuse_foreign_content(place, depth - 1, us)
+
+
+def is_own_group(group: int, us: int) -> bool:
+    """Is it the group of that user alone: his main one, called like him, without another member?"""
+    try:
+        user, found = pwd.getpwuid(us), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return user.pw_gid == group and found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}
 
 
 def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -89,8 +101,9 @@ def _refuse_owner(place: Path, found: os.stat_result, us: int) -> None:
     )
 
 
-def _refuse_writers(place: Path, found: os.stat_result) -> None:
-    if not found.st_mode & _OTHERS_MAY_WRITE:
+def _refuse_writers(place: Path, found: os.stat_result, us: int) -> None:
+    writers = found.st_mode & _OTHERS_MAY_WRITE
+    if not writers or (writers == stat.S_IWGRP and is_own_group(found.st_gid, us)):
         return
     who = "everyone" if found.st_mode & stat.S_IWOTH else f"group {found.st_gid}"
     raise Refused(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from upgrade_guard.errors import Refused
-from upgrade_guard.hosts.ownership import refuse_foreign, refuse_foreign_content
+from upgrade_guard.hosts import ownership
+from upgrade_guard.hosts.ownership import is_own_group, refuse_foreign, refuse_foreign_content
 
 STRANGER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
@@ -31,7 +34,10 @@ def test_what_is_ours_alone_is_fine(ours: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o720, 0o702])
 @pytest.mark.parametrize("place", [".", ".."])
-def test_a_directory_that_others_can_write_is_refused_with_the_cure(ours: Path, place: str, mode: int) -> None:
+def test_a_directory_that_others_can_write_is_refused_with_the_cure(
+    ours: Path, place: str, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "is_own_group", lambda *_: False)
     wrong = (ours / place).resolve()
     wrong.chmod(mode)
     with pytest.raises(Refused, match=f"^{wrong} can be written by ") as refused:
@@ -40,6 +46,36 @@ def test_a_directory_that_others_can_write_is_refused_with_the_cure(ours: Path, 
 
     wrong.chmod(mode & ~0o022)
     refuse_foreign(ours)
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "main", "ours_alone"),
+    [
+        ("ops", [], 1000, True),
+        ("ops", ["ops"], 1000, True),
+        ("ops", ["ops", "guest"], 1000, False),
+        ("staff", [], 1000, False),
+        ("ops", [], 100, False),
+    ],
+)
+def test_a_group_that_has_nobody_but_us_is_no_others(
+    ours: Path, name: str, members: list[str], main: int, ours_alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many systems give each user a group, and make directories that it can write (umask 002)."""
+    user = pwd.struct_passwd(("ops", "x", os.geteuid(), main, "", "/home/ops", "/bin/sh"))
+    monkeypatch.setattr(ownership.pwd, "getpwuid", lambda _: user)
+    monkeypatch.setattr(ownership.grp, "getgrgid", lambda _: grp.struct_group((name, "x", 1000, members)))
+    assert is_own_group(1000, os.geteuid()) is ours_alone
+
+
+def test_what_our_own_group_can_write_is_fine(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "is_own_group", lambda *_: True)
+    ours.parent.chmod(0o775)
+    ours.chmod(0o770)
+    refuse_foreign(ours)
+    ours.parent.chmod(0o777)
+    with pytest.raises(Refused, match="by everyone"):
+        refuse_foreign(ours)
 
 
 def test_a_sticky_directory_may_be_on_the_way_and_is_no_place_itself(ours: Path) -> None:
@@ -68,15 +104,15 @@ def test_what_somebody_else_left_in_a_directory_of_ours_is_refused(ours: Path, w
 
 
 def test_what_others_can_write_in_a_directory_of_ours_is_refused(ours: Path) -> None:
-    (ours / "etcd" / "3.5.9-0").chmod(0o770)
-    with pytest.raises(Refused, match="can be written by group"):
+    (ours / "etcd" / "3.5.9-0").chmod(0o707)
+    with pytest.raises(Refused, match="can be written by everyone"):
         refuse_foreign_content(ours)
 
 
 def test_a_link_is_followed_to_where_it_leads(ours: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("above/../above")
     refuse_foreign(tmp_path / "link" / "state")
-    ours.parent.chmod(0o770)
+    ours.parent.chmod(0o707)
     with pytest.raises(Refused, match=f"^{ours.parent} can be written"):
         refuse_foreign(tmp_path / "link" / "state")
     (tmp_path / "other").mkdir()
