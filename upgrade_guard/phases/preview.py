@@ -16,7 +16,8 @@ from upgrade_guard.phases.inspect import findings as judged
 from upgrade_guard.phases.inspect import read_cluster
 from upgrade_guard.phases.loss import written_since
 from upgrade_guard.phases.packages import installed_version
-from upgrade_guard.phases.rollback import control_plane_touched
+from upgrade_guard.phases.rollback import Path as WayBack
+from upgrade_guard.phases.rollback import chosen, control_plane_touched
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.workflow import UpgradeWorkflow
 
@@ -134,7 +135,20 @@ def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None) 
     written = written_since(site, cluster, facts)
     seconds = _restore_seconds(facts)
     lost = "an unknown number of revisions" if written is None else f"{written} revisions"
+    if state is State.PLANNED and _goes_back_alone(site, cluster, facts):
+        text = f"as it stands one control plane would go back alone and nothing be lost; else {lost}"
+        return GoingBack(written, seconds, text)
     return GoingBack(written, seconds, f"{lost} written since the snapshot would be lost; about {_minutes(seconds)}")
+
+
+def _goes_back_alone(site: Site, cluster: Cluster, facts: Facts) -> bool:
+    """Would one of several control planes go back alone, by what is seen now?"""
+    if len(cluster.control_planes) == 1:
+        return False
+    try:
+        return chosen(site, cluster, facts, patience=0.0)[0] is WayBack.ALONE
+    except GuardError:
+        return False
 
 
 def _restore_seconds(facts: Facts) -> float:

@@ -172,8 +172,8 @@ def kubeadm_began(node: Node, facts: Facts) -> bool:
 _KUBEADM = ("apply", "upgrade-node")
 
 
-def chosen(site: Site, cluster: Cluster, facts: Facts) -> tuple[Path, str]:
-    """The path and the reason for it."""
+def chosen(site: Site, cluster: Cluster, facts: Facts, *, patience: float = SIGHT) -> tuple[Path, str]:
+    """The path and the reason for it. `patience` in seconds is for an API that is only coming up."""
     if not control_plane_touched(cluster, facts):
         return Path.PACKAGES, "only packages were changed"
     ran = {node.name: why for node in cluster.control_planes if (why := _what_ran(site, node, facts))}
@@ -181,7 +181,7 @@ def chosen(site: Site, cluster: Cluster, facts: Facts) -> tuple[Path, str]:
         return Path.FILES, "no component of the new version ran on any control plane"
     if len(ran) == 1 and not set(lost_nodes.absent(facts)) & {node.name for node in cluster.control_planes}:
         name = next(iter(ran))
-        if _others_are_as_before(site, cluster, cluster.node(name)):
+        if _others_are_as_before(site, cluster, cluster.node(name), patience):
             return Path.ALONE, f"the new version ran on {name} alone, and the others serve the old one"
     return Path.WHOLE, next(iter(ran.values()))
 
@@ -210,7 +210,7 @@ def _what_ran(site: Site, node: Node, facts: Facts) -> str:
     return f"kubeadm had replaced manifests of {node.name}: {moved}" if moved else ""
 
 
-def _others_are_as_before(site: Site, cluster: Cluster, node: Node) -> bool:
+def _others_are_as_before(site: Site, cluster: Cluster, node: Node, patience: float) -> bool:
     """Do the others serve, at the old version, a cluster that kubeadm has not recorded as upgraded?
 
     kubeadm records it before it changes add-ons and what all nodes share (cmd/upgrade/apply.go).
@@ -225,7 +225,7 @@ def _others_are_as_before(site: Site, cluster: Cluster, node: Node) -> bool:
         recorded = site.kubectl(others[0]).kubeadm_config().kubernetes_version
         return Done() if {*served, recorded} == {cluster.version} else NotDone("they are not at the old version")
 
-    return bool(others) and isinstance(until(site.clock, SIGHT, look), Done)
+    return bool(others) and isinstance(until(site.clock, patience, look), Done)
 
 
 def kubeadm_moved_manifests(site: Site, node: Node, facts: Facts) -> str:
