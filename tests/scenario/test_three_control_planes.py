@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -100,6 +101,37 @@ def test_one_that_cannot_go_back_alone_is_a_persons_to_decide(three: Stage) -> N
     assert_data_went_back(three)
     assert_one_mind(three)
     assert any("Take everything of lab back" in one["subject"] for one in three.show()["approvals"])
+
+
+def killed_while_packages_go_back(stage: Stage, node: str) -> None:
+    """`run`, killed with `kill -9` when dpkg is to put the old packages of that node back."""
+    with stage.held(stage.lab.layout.programs(node) / "dpkg", "install") as begun:
+        going = stage.start("run", TARGET, "--yes")
+        begun(going)
+        going.send(signal.SIGKILL)
+        going.wait()
+
+
+def test_one_that_goes_back_alone_is_finished_after_a_kill(three: Stage) -> None:
+    before = three.truth()
+    three.switch_on("apply-fails-after-etcd")
+    killed_while_packages_go_back(three, "cp1")
+    answer = three.guard("resume", "--yes", ends=7)
+    assert "was rolled back" in answer.error["message"]
+    assert_rolled_back(three, before)
+    assert_no_data_was_restored(three)
+    assert_one_mind(three)
+
+
+def test_a_further_one_that_goes_back_is_finished_after_a_kill_and_tried_again(three: Stage) -> None:
+    three.switch_on("second-apiserver-never-ready")
+    killed_while_packages_go_back(three, "cp2")
+    three.switch_off("second-apiserver-never-ready")
+    three.guard("resume", "--yes")
+    assert_completed(three)
+    assert three.outcomes("control-plane/cp2/put-back/uncordon") == ["started", "succeeded", "voided"]
+    assert_no_data_was_restored(three)
+    assert_one_mind(three)
 
 
 def test_a_failure_on_the_second_is_a_persons_to_decide_while_all_serve(three: Stage) -> None:
