@@ -71,7 +71,7 @@ package: $(READY) ## build the wheel and use it without development dependencies
 prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about an hour and a half (root, Go, apt)
 	$(PYTEST) tests/proving --timeout 7200
 
-prove-main: $(READY) ## the same, but only an upgrade of three control planes that fails on the second, and one of one that completes
+prove-main: $(READY) ## the same, but only an upgrade of three control planes that fails on the second, and two that complete
 	$(PYTEST) tests/proving --timeout 7200 -m main_path
 
 revision: $(READY) ## MESSAGE="what changed": write a migration from the models

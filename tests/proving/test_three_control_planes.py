@@ -172,6 +172,7 @@ def test_a_machine_dies_in_the_middle_and_comes_back(three_planes: Cluster, oper
     measured.keep(measured.row(name, "rolled back", stages, api, from_stop_to_api=stop))
 
 
+@pytest.mark.main_path
 def test_an_upgrade_of_three_completes(three_planes: Cluster, operators: list[Operator]) -> None:
     """On a cluster that was rolled back before; the first one leads etcd."""
     cluster = three_planes
