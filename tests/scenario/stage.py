@@ -355,6 +355,18 @@ class Stage:
         finally:
             held.unlink()
 
+    @contextmanager
+    def held_etcdctl(self, node: str, words: str) -> Iterator[Callable[[Going], None]]:
+        """The same with the etcdctl of that node's image, which stays the program that it is."""
+        hook = self.lab.layout.hook(node, "etcdctl")
+        hook.parent.mkdir(exist_ok=True)
+        hook.symlink_to(Path(self.lab.settings.etcd_binaries) / "etcdctl")
+        try:
+            with self.held(hook, words) as wait_for:
+                yield wait_for
+        finally:
+            hook.unlink()
+
     def bring_down(self, node: str = "cp1") -> None:
         """Its kubelet and every container of its control plane end."""
         self.shell(node, "systemctl", "stop", "kubelet")

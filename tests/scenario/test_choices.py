@@ -109,8 +109,7 @@ def test_a_run_is_closed_while_the_control_plane_is_untouched(stage: Stage) -> N
     assert changed(before, stage.truth()) == {"cp1 packages kubeadm", "cp1 etc apt/sources.list.d/kubernetes.list"}
 
     # Held while the gate is judged for `planned`: an interrupt then comes in the middle of the step.
-    [etcdctl] = stage.lab.layout.work("cp1").rglob("etcdctl")
-    with stage.held(etcdctl, "endpoint status") as hold:
+    with stage.held_etcdctl("cp1", "endpoint status") as hold:
         going = stage.start("resume", "--yes")
         hold(going)
         assert stage.outcomes("plan/approve")[-1] == "started"

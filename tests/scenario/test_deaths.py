@@ -60,7 +60,7 @@ def test_an_upgrade_is_killed_again_and_again_and_comes_to_the_same_end(stage: S
     kill(going)
 
     # In the middle of a package installation, seen from outside while it goes on and after the death.
-    watched.hold("install", "cp1 apt-get install *kubeadm=*")
+    watched.hold("install", "cp1 apt-get install *cache kubeadm=*")
     going = stage.start("resume", "--yes")
     watched.await_held("install", going)
     assert look(stage)["status"]["state"] == "copied"
@@ -95,7 +95,7 @@ def test_an_upgrade_is_killed_again_and_again_and_comes_to_the_same_end(stage: S
     watched.finish("drain")
 
     # SIGTERM while a worker's packages are installed.
-    watched.hold("kubelet", "w1 apt-get install *kubelet=*")
+    watched.hold("kubelet", "w1 apt-get install *cache kubectl=*")
     going = stage.start("resume", "--yes")
     watched.await_held("kubelet", going)
     going.send(signal.SIGTERM)

@@ -40,8 +40,7 @@ def test_two_operators_with_two_journals(stage: Stage, tmp_path: Path) -> None:
     assert json.loads(lock.read_text()) == owner
 
     # On purpose it gives way, which is an approval on the record; the first one notices before it changes anything.
-    [etcdctl] = stage.lab.layout.work("cp1").rglob("etcdctl")
-    with stage.held(etcdctl, "endpoint status") as hold:
+    with stage.held_etcdctl("cp1", "endpoint status") as hold:
         going = stage.start("resume", "--yes")
         hold(going)  # the gate is judged for `planned`
         assert stage.guard("abort", "--yes", "--take-over", *other).data["state"] == "aborted"
@@ -65,6 +64,7 @@ def test_two_operators_with_two_journals(stage: Stage, tmp_path: Path) -> None:
 def test_hands_that_upgrade_in_the_middle_of_a_run(stage: Stage) -> None:
     before = stage.truth()
     stage.guard("run", TARGET, ends=6)
+    stage.shell("cp1", "apt-get", "update")
     stage.shell("cp1", "apt-get", "install", "--yes", "--allow-change-held-packages", "kubectl=1.28.0-1.1")
     stopped = stage.guard("resume", "--yes", ends=6)
     assert "somebody else has changed the cluster" in stopped.error["message"]

@@ -61,8 +61,7 @@ def _change(directory: Path, fault: Fault, *, on: bool) -> None:
         try:
             if change is not None:
                 change(lab, on=on)
-            if on:
-                launchers.wrap_extracted(lab.settings, fault.name)
+            launchers.put_hooks(lab.settings)
         except (EtcdAway, EtcdRefused) as problem:
             raise StepFailed(f"{fault.name} needs a cluster that answers: {problem}") from problem
 

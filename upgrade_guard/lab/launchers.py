@@ -24,8 +24,8 @@ PROGRAMS = (
     "systemctl",
 )
 ETCD_PROGRAMS = ("etcd", "etcdctl", "etcdutl")
-# Faults that strike inside a program of etcd's image: the image then holds a program that calls the real one.
-WRAPPED = {
+# Faults that strike inside a program of etcd's image.
+HOOKED = {
     "etcdctl": ("snapshot-truncated", "snapshot-flipped-byte"),
     "etcdutl": ("restore-fails-once", "restore-fails"),
 }
@@ -40,26 +40,31 @@ def put_programs(settings: LabSettings, name: str) -> None:
 
 
 def put_etcd_programs(settings: LabSettings, name: str, into: Path) -> None:
-    """etcd, etcdctl and etcdutl, linked where the file system allows it."""
+    """etcd, linked where the file system allows it, etcdctl and etcdutl, as the image of the lab has them.
+
+    A program of an image never changes, whatever fault is on: what is to run in its place lies beside the lab.
+    """
     for program in ETCD_PROGRAMS:
-        target = into / program
+        target, real = into / program, Path(settings.etcd_binaries) / program
         target.unlink(missing_ok=True)
-        wrapped = any(faults.is_on(Path(settings.directory), fault) for fault in WRAPPED.get(program, ()))
-        if wrapped:
-            _write(target, _launcher(settings, name, program))
+        if program in HOOKED:
+            hook = shlex.quote(str(Layout.of(settings).hook(name, program)))
+            _write(target, f'#!/bin/sh\n[ -e {hook} ] && exec {hook} "$@"\nexec {shlex.quote(str(real))} "$@"\n')
         else:
-            _link(Path(settings.etcd_binaries) / program, target)
+            _link(real, target)
 
 
-def wrap_extracted(settings: LabSettings, fault: str) -> None:
-    """Bring a fault also to the programs that were taken out of the image before it was switched on."""
-    layout = Layout.of(settings)
-    for program, names in WRAPPED.items():
-        if fault not in names:
-            continue
+def put_hooks(settings: LabSettings) -> None:
+    """Bring the faults of now to the programs of etcd's image."""
+    for program, names in HOOKED.items():
+        wanted = any(faults.is_on(Path(settings.directory), fault) for fault in names)
         for name in settings.control_planes:
-            for path in layout.work(name).rglob(program):
-                _write(path, _launcher(settings, name, program))
+            hook = Layout.of(settings).hook(name, program)
+            if wanted:
+                hook.parent.mkdir(exist_ok=True)
+                _write(hook, _launcher(settings, name, program))
+            else:
+                hook.unlink(missing_ok=True)
 
 
 def _launcher(settings: LabSettings, name: str, program: str) -> str:

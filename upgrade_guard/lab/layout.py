@@ -126,6 +126,10 @@ class Layout:
         """The way to the machines of a lab whose nodes are reached over ssh; alone in a directory for PATH."""
         return self.lab / "bin" / "ssh"
 
+    def hook(self, name: str, program: str) -> Path:
+        """What runs in the place of a program of etcd's image on that node, where it is there."""
+        return self.lab / "hooks" / f"{name}-{program}"
+
     def off_mark(self, name: str) -> Path:
         """There while the node's machine is without power."""
         return self.lab / "off" / name

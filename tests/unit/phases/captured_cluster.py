@@ -104,6 +104,8 @@ def node(name: str, files: Mapping[str, str]) -> ScriptedHost:
     host.answers("date", "+%s", stdout=f"{NOW.timestamp():.0f}\n")
     for path in ("/etc/systemd/system/kubelet.service.d", "/usr/lib/systemd/system/kubelet.service.d"):
         host.answers("test", "-d", path, exit_status=1)
+    host.answers("test", "-d", "/etc/kubernetes/patches", exit_status=1)
+    host.answers("dpkg", "--audit", stdout="")
     host.answers("df", ..., stdout=f"Avail\n{50 * GIB}\n")
     host.answers("stat", "--dereference", "--format=%d", ..., stdout="2049\n")
     host.answers("stat", "--file-system", "--format=%T", "--", "/sys/fs/cgroup", stdout="tmpfs\n")

@@ -19,7 +19,7 @@ from upgrade_guard.hosts.transcript import SilentTranscript
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Step
-from upgrade_guard.phases.quiesce import at_rest
+from upgrade_guard.phases.quiesce import Rest, at_rest
 from upgrade_guard.phases.restore import restoring
 from upgrade_guard.phases.rollback import whole, whole_later
 from upgrade_guard.phases.site import Site
@@ -87,7 +87,9 @@ def test_a_process_that_holds_the_database_is_not_at_rest(tmp_path: Path) -> Non
     crictl.write_text("#!/bin/sh\necho '{\"containers\": []}'\n")
     crictl.chmod(0o755)
     node = replace(CP1, etcd=replace(ETCD, data_dir=str(tmp_path / "etcd")))
-    step = at_rest(on_this_machine(tmp_path, crictl.parent), replace(CLUSTER, nodes=(node,)), "rollback/at-rest")
+    step = at_rest(
+        on_this_machine(tmp_path, crictl.parent), replace(CLUSTER, nodes=(node,)), "rollback/at-rest", Rest()
+    )
 
     assert isinstance(step.probe(FACTS), Done)
     with held(database):
