@@ -110,8 +110,9 @@ def test_a_machine_that_is_lost_during_the_restore_is_left_for_later(machines: M
     stage = machines.stage
     stage.switch_on("apply-fails-after-etcd")
     before = stage.truth()
+    assert machines.start("run", TARGET, "--yes", "--no-auto-rollback").wait().exit_code == 6
     with stage.held(stage.lab.layout.programs("cp3") / "crictl", "stop") as wait_for:
-        going = machines.start("run", TARGET, "--yes")
+        going = machines.start("rollback", "--everything", "--confirm-cluster", "lab")
         wait_for(going)
         machines.off("cp3")
         answer = going.wait()
