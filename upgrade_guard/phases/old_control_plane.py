@@ -187,15 +187,15 @@ def renew_watchers(site: Site, cluster: Cluster, name: str = "rollback/watchers"
 
 
 def _watchers(site: Site, cluster: Cluster) -> list[PodRow]:
-    """What acts on the API's objects: kube-system, the namespaces of known add-ons (a CNI has its own), and whatever
-    runs on every node. Pods that have ended watch nothing.
+    """What acts on the API's objects for everybody: kube-system and the namespaces of known add-ons (a CNI has its own).
+    Nobody else's pods are touched, and those that have ended watch nothing.
     """
     namespaces = {"kube-system", *(addon.namespace for addon in cluster.addons)}
     nodes = {node.name for node in cluster.nodes}
     return [
         pod
         for pod in site.any_api(cluster).pods()
-        if (pod.namespace in namespaces or pod.owner_kind == "DaemonSet")
+        if pod.namespace in namespaces
         and pod.node in nodes
         and not pod.mirror
         and not pod.deleted

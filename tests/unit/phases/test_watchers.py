@@ -63,14 +63,12 @@ def test_what_watches_is_renewed_and_what_has_ended_holds_nothing_up() -> None:
     assert api.deleted == [
         ("calico-system", "k8s-app=calico-typha"),
         ("kube-system", "k8s-app=kube-proxy"),
-        ("monitoring", "app=agent"),
     ]
     seen = step.probe(Facts("r1"))
     assert isinstance(seen, Done)
     assert seen.result["renewed"] == [
         "calico-system k8s-app=calico-typha",
         "kube-system k8s-app=kube-proxy",
-        "monitoring app=agent",
     ]
 
 
