@@ -187,7 +187,7 @@ def renew_watchers(site: Site, cluster: Cluster, name: str = "rollback/watchers"
 
 
 def _watchers(site: Site, cluster: Cluster) -> list[PodRow]:
-    """What acts on the API's objects for everybody: kube-system and the namespaces of known add-ons (a CNI has its own).
+    """What acts on the API for everybody: kube-system and the namespaces of known add-ons (a CNI has its own).
     Nobody else's pods are touched, and those that have ended watch nothing.
     """
     namespaces = {"kube-system", *(addon.namespace for addon in cluster.addons)}
