@@ -55,12 +55,12 @@ def test_a_limit_shorter_than_the_taking_ends_with_a_refusal_and_not_in_a_circle
     truth = stage.truth()
     stage.configure(snapshot_max_age='"3s"')
     watched = Watched.on(stage)
-    watched.hold("first", "cp1 apt-cache madison kubelet")
+    watched.hold("first", "cp1 apt-cache *madison kubelet")
     going = stage.start("run", TARGET, "--yes")
     for name, then in (("first", "second"), ("second", "third")):
         if not watched.held_or_over(name, going):
             break
-        watched.hold(then, "cp1 apt-cache madison kubelet")
+        watched.hold(then, "cp1 apt-cache *madison kubelet")
         wait_for_age(stage, 3.0)
         watched.release(name)
     answer = going.wait()
