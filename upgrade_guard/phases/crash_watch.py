@@ -14,7 +14,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 
-from upgrade_guard.errors import GuardError
+from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.phases.components import components
 from upgrade_guard.phases.looking import NothingWillCome
@@ -29,6 +29,9 @@ PERIOD = 2.0
 OTHERS = 5
 """Every so many looks the other control planes are asked too."""
 
+DEPENDENT = ("kube-controller-manager", "kube-scheduler")
+"""They end whenever they lose the API, and are started again until it is there."""
+
 CRASHES = 2
 """Restarts after which something new plainly crash-loops: one may be bad luck while etcd is replaced."""
 
@@ -41,7 +44,7 @@ def watched(site: Site, cluster: Cluster, node: Node, work: Callable[[], object]
     """
     tools = site.on(node)
     others = tuple(plane for plane in cluster.control_planes if plane.name != node.name)
-    crashes = Crashes(tools, node)
+    crashes = crashes_of(site, node)
     with contextlib.suppress(GuardError):  # else the first look begins to count
         crashes.begin()
     crashed: list[Container] = []
@@ -86,6 +89,27 @@ def lost_now(site: Site, others: tuple[Node, ...]) -> dict[str, str]:
     return silent(site, [other for other in others if not answers_now(site, other)])
 
 
+def crashes_of(site: Site, node: Node) -> Crashes:
+    """What crash-loops there; what ends because the API or etcd is away does not.
+
+    A controller manager or a scheduler that cannot renew its lease ends by itself, and an API server that has no etcd.
+    """
+
+    def has_what_it_needs(component: str) -> bool:
+        try:
+            if component in DEPENDENT:
+                return site.api_server(node).ready()
+            if component == "kube-apiserver":
+                return all(one.healthy for one in site.etcdctl(node).endpoint_health(cluster=False))
+        except HostUnreachable:
+            raise
+        except GuardError:
+            return False
+        return True
+
+    return Crashes(site.on(node), node, has_what_it_needs)
+
+
 class Crashes:
     """What crash-loops among the new components of one control plane, from the first look on.
 
@@ -93,18 +117,27 @@ class Crashes:
     say nothing more: they may be those of an earlier attempt.
     """
 
-    def __init__(self, tools: NodeTools, node: Node) -> None:
+    def __init__(self, tools: NodeTools, node: Node, has_what_it_needs: Callable[[str], bool] = lambda _: True) -> None:
+        """`has_what_it_needs` says of a component whether what it cannot run without is there now."""
         self._tools = tools
         self._node = node
+        self._has_what_it_needs = has_what_it_needs
         self._before: dict[str, int] | None = None
 
     def looping(self) -> Container | None:
         """A new component that has crashed CRASHES times, if there is one."""
         new = self._new()
         if self._before is None:
-            self._before = {one.pod_uid: one.restarts for one in new if one.running}
+            # What ends because the API is away has done so before anybody looked, too.
+            self._before = {one.pod_uid: one.restarts for one in new if one.running or one.name in DEPENDENT}
         before = self._before
-        return next((one for one in new if one.restarts - before.get(one.pod_uid, 0) >= CRASHES), None)
+        for one in new:
+            again = one.restarts - before.get(one.pod_uid, 0)
+            if again >= 1 and not self._has_what_it_needs(one.name):
+                before[one.pod_uid] = one.restarts
+            elif again >= CRASHES:
+                return one
+        return None
 
     def begin(self) -> None:
         """Whatever has crashed until now is of an earlier attempt: kubelet gives a static pod of the same manifest the

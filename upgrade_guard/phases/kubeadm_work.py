@@ -9,7 +9,7 @@ from upgrade_guard.errors import CommandFailed, GuardError, StepFailed
 from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step, Unknown
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases.crash_watch import Crashes, watched
+from upgrade_guard.phases.crash_watch import Crashes, crashes_of, watched
 from upgrade_guard.phases.looking import seeing, until
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.tools.kubeadm import parse_upgrade_plan
@@ -84,7 +84,7 @@ def again(site: Site, node: Node, work: Callable[[], None]) -> Callable[[], None
         except CommandFailed as problem:
             if problem.exit_status is None:
                 raise
-            crashes = Crashes(site.on(node), node)
+            crashes = crashes_of(site, node)
             seen = until(site.clock, site.config.upgrade.ready_timeout, lambda: _answers(site, node, crashes))
             if not isinstance(seen, Done):
                 raise
@@ -160,7 +160,7 @@ def _kubeadm_step(
     Behind a balancer kubeadm may end well while the node's own API server crash-loops, which is then not waited for.
     """
     tools = site.on(node)
-    crashes = Crashes(tools, node)
+    crashes = crashes_of(site, node)
 
     def look_ahead(facts: Facts) -> Seen:
         if node.is_control_plane:

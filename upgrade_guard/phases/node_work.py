@@ -5,7 +5,7 @@ from __future__ import annotations
 from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases.crash_watch import CRASHES, Crashes
+from upgrade_guard.phases.crash_watch import CRASHES, crashes_of
 from upgrade_guard.phases.looking import NothingWillCome, required, seeing, until
 from upgrade_guard.phases.lost_nodes import refuse_lost
 from upgrade_guard.phases.packages import install
@@ -178,7 +178,7 @@ def settled(site: Site, cluster: Cluster, node: Node, target: Version, name: str
                 return NotDone(f"{component} on {node.name} is not Ready")
         return Done()
 
-    crashes = Crashes(site.on(node), node)
+    crashes = crashes_of(site, node)
 
     def look_ahead() -> Seen:
         crashes.refuse()

@@ -95,3 +95,30 @@ def test_a_new_pod_counts_anew() -> None:
 
 def test_a_tenants_container_of_that_name_is_none_of_ours() -> None:
     assert crashes(Runtime([replace(ONE, namespace="tenant", restarts=9, running=False)])).looping() is None
+
+
+IMAGE = "registry.k8s.io/kube-scheduler:v1.28.0"
+SCHEDULER = replace(ONE, name="kube-scheduler", image=IMAGE, pod="kube-scheduler-cp1")
+    ONE, name="kube-scheduler", image="registry.k8s.io/kube-scheduler:v1.28.0", pod="kube-scheduler-cp1"
+)
+
+
+def test_what_ends_because_the_api_is_away_does_not_crash_loop() -> None:
+    """It cannot renew its lease; that ended it twice before anybody looked, and twice while the API was away."""
+    there: list[str] = []
+    runtime = Runtime([replace(SCHEDULER, restarts=2, running=False)])
+    node = replace(NODE, manifests={"kube-scheduler": "registry.k8s.io/kube-scheduler:v1.27.16"})
+    watch = Crashes(cast("NodeTools", Tools(runtime)), node, lambda component: component in there)
+    assert watch.looping() is None
+    runtime.rows = [replace(SCHEDULER, restarts=4, running=False)]
+    assert watch.looping() is None
+    there.append("kube-scheduler")
+    runtime.rows = [replace(SCHEDULER, restarts=5)]
+    assert watch.looping() is None
+    runtime.rows = [replace(SCHEDULER, restarts=4 + CRASHES, running=False)]
+    assert watch.looping() == runtime.rows[0], "the API is there, and it ends all the same"
+
+
+def test_an_api_server_without_etcd_does_not_crash_loop() -> None:
+    runtime = Runtime([replace(ONE, restarts=CRASHES, running=False)])
+    assert Crashes(cast("NodeTools", Tools(runtime)), NODE, lambda _: False).looping() is None
