@@ -99,8 +99,6 @@ def test_a_tenants_container_of_that_name_is_none_of_ours() -> None:
 
 IMAGE = "registry.k8s.io/kube-scheduler:v1.28.0"
 SCHEDULER = replace(ONE, name="kube-scheduler", image=IMAGE, pod="kube-scheduler-cp1")
-    ONE, name="kube-scheduler", image="registry.k8s.io/kube-scheduler:v1.28.0", pod="kube-scheduler-cp1"
-)
 
 
 def test_what_ends_because_the_api_is_away_does_not_crash_loop() -> None:
