@@ -57,7 +57,7 @@ def test_what_others_can_write_is_not_used(stage: Stage) -> None:
     vault = stage.lab.directory / "vault"
     for place in (stage.lab.directory, stage.lab.directory / "state", kept_programs(stage), vault):
         mode = place.stat().st_mode & 0o777
-        place.chmod(mode | 0o020)
+        place.chmod(mode | 0o002)
         for words in (("backup", "drill"), ("check",), ("backup", "list")):
             answer = stage.guard(*words, ends=3)
             assert str(place) in answer.error["message"], answer
