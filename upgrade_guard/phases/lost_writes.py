@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.cluster import Cluster, Node
+from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.etcd import Key
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
 from upgrade_guard.phases import failed_state
@@ -114,16 +114,12 @@ def _write(site: Site, cluster: Cluster, facts: Facts) -> Mapping[str, object]:
         return {"list": "", "why": "etcd did not answer before it was stopped, so its keys are not known"}
     manifest = bundle_of(site, facts).manifest
     restored = place / f"restored-{failed_state.KEYS}"
-    site.etcdctl(_first(cluster)).keys_to(restored, timeout=failed_state.SNAPSHOT_TIMEOUT)
+    site.etcdctl(cluster.control_planes[0]).keys_to(restored, timeout=failed_state.SNAPSHOT_TIMEOUT)
     lost = compare(_read(kept[0]), _read(restored), manifest.revision)
     path = place / FILE
     write_synced(path, text(lost, f"{manifest.taken_at:%Y-%m-%d %H:%M:%SZ}, revision {manifest.revision}").encode())
     counts = {"gone": len(lost.gone), "back": len(lost.back), "before": len(lost.before)}
     return {"list": str(path), "why": "", **counts}
-
-
-def _first(cluster: Cluster) -> Node:
-    return cluster.control_planes[0]
 
 
 def _read(path: Path) -> tuple[Key, ...]:

@@ -147,16 +147,12 @@ def _kept_kubelet(site: Site, node: Node, name: str) -> Step:
     tools = site.on(node)
     wanted = {package: node.packages[package] for package in KUBELET if package in node.packages}
 
-    def differing() -> dict[str, str]:
-        found = tools.apt.installed(tuple(wanted))
-        return {package: version for package, version in wanted.items() if found.get(package) != version}
-
     def probe(_: Facts) -> Seen:
-        behind = differing()
+        behind = packages.differing(tools, wanted)
         return NotDone(f"{', '.join(behind)} on {node.name}: not back at the version it had") if behind else Done()
 
     def act(facts: Facts) -> None:
-        files = packages.kept_files(tools, node, facts, differing())
+        files = packages.kept_files(tools, node, facts, packages.differing(tools, wanted))
         if not files:
             raise StepFailed(
                 f"the packages of the old kubelet are not on {node.name} any more",

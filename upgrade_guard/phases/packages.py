@@ -182,7 +182,7 @@ def fetch_back(site: Site, node: Node, name: str) -> Step:
     fetched: list[bool] = []
 
     def probe(facts: Facts) -> Seen:
-        behind = _differing(tools, before)
+        behind = differing(tools, before)
         if behind and not fetched and not kept_files(tools, node, facts, behind):
             return NotDone(f"{', '.join(behind)} of {node.name}: not fetched yet")
         return Done({"packages": behind})
@@ -190,7 +190,7 @@ def fetch_back(site: Site, node: Node, name: str) -> Step:
     def act(_: Facts) -> None:
         _source_back(tools, node)
         tools.apt.update()
-        tools.apt.install(_differing(tools, before), download_only=True)
+        tools.apt.install(differing(tools, before), download_only=True)
         fetched.append(True)
 
     return Step(name, f"fetch the old packages of {node.name}", probe, act, changes_node=True, lane=node.name)
@@ -211,7 +211,7 @@ def put_back(site: Site, node: Node, name: str, *, lane: str = "", fetched: str 
     def probe(_: Facts) -> Seen:
         if _source_changed(tools, node):
             return NotDone(f"{path} on {node.name} is not what it was")
-        changed = _differing(tools, before)
+        changed = differing(tools, before)
         if changed:
             return NotDone(f"{', '.join(changed)} on {node.name}: not back at the version it had")
         held = set(tools.apt.holds())
@@ -221,7 +221,7 @@ def put_back(site: Site, node: Node, name: str, *, lane: str = "", fetched: str 
 
     def act(facts: Facts) -> None:
         _source_back(tools, node)
-        changed = _differing(tools, before)
+        changed = differing(tools, before)
         if changed and not _from_kept(facts, changed):
             if not facts.has(fetched):
                 tools.apt.update()
@@ -253,7 +253,8 @@ def _before(node: Node) -> Mapping[str, str]:
     return {package: version for package, version in node.packages.items() if package in PACKAGES}
 
 
-def _differing(tools: NodeTools, before: Mapping[str, str]) -> dict[str, str]:
+def differing(tools: NodeTools, before: Mapping[str, str]) -> dict[str, str]:
+    """Those of these packages that the node does not have at that version, with the version that is wanted."""
     found = tools.apt.installed(tuple(before))
     return {package: version for package, version in before.items() if found.get(package) != version}
 
