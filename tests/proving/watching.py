@@ -72,7 +72,9 @@ class ApiWatch:
         raise AssertionError(f"the API never came back as {version}")
 
     def _look(self) -> None:
-        while not self._ended.is_set():
+        last = False
+        while not last:
+            last = self._ended.is_set()  # what is true when the watch ends is seen too
             version = ready_version(self._address)
             now = time.monotonic()
             if not self._changes or self._changes[-1][1] != version:
