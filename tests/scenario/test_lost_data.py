@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from scenario.ends import BEFORE, assert_untouched
 from scenario.stage import TARGET, Stage
+
+NOBODY = 65534
 
 
 def test_a_rollback_with_no_data_left(new_stage: Callable[..., Stage]) -> None:
@@ -27,8 +30,12 @@ def test_a_rollback_with_no_data_left(new_stage: Callable[..., Stage]) -> None:
 
 
 def test_what_was_taken_back_is_written_down(new_stage: Callable[..., Stage]) -> None:
-    """By name, from the keys alone."""
+    """By name, from the keys alone. And etcd's data belongs to whom it belonged before."""
     stage = new_stage(faults=("apply-fails-after-etcd",))
+    data = stage.lab.layout.etcd("cp1")
+    owner = NOBODY if os.geteuid() == 0 else os.getuid()
+    for path in (data, *data.rglob("*")):
+        os.chown(path, owner, -1)
     going = stage.start("run", TARGET, "--yes")
     stage.await_state("planned", going)
     stage.put_key(
@@ -37,6 +44,7 @@ def test_what_was_taken_back_is_written_down(new_stage: Callable[..., Stage]) ->
     )
     stage.shell("cp1", "kubectl", "delete", "configmap", "marker")
     assert going.wait().exit_code == 7
+    assert {path.stat().st_uid for path in (data, data / "member", data / "member" / "snap")} == {owner}
     [lost] = [s for s in stage.show()["steps"] if s["name"] == "rollback/lost" and s["outcome"] == "succeeded"]
     path = Path(lost["result"]["list"])
     assert path.stat().st_mode & 0o777 == 0o600

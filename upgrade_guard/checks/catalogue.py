@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from upgrade_guard.checks import (
     api,
+    bad_patches,
     certificates,
     control_plane_files,
     disk,
     etcd_members,
     etcd_server,
     kubelet,
+    manifest_additions,
     nodes,
     packages,
     targets,
@@ -30,6 +32,7 @@ def _check(name: str, worst: Severity, judge: Judge) -> Check:
 CHECKS: tuple[Check, ...] = (
     _check("version-path", _BLOCKING, versions.version_path),
     _check("version-skew", _BLOCKING, versions.version_skew),
+    _check("target-patch-sound", _WARNING, bad_patches.target_patch_sound),
     _check("etcd-manifest-complete", _BLOCKING, control_plane_files.etcd_manifest_complete),
     _check("etcd-members-healthy", _BLOCKING, etcd_members.members_healthy),
     _check("etcd-one-leader", _BLOCKING, etcd_members.one_leader),
@@ -60,6 +63,8 @@ CHECKS: tuple[Check, ...] = (
     _check("manifests-clean", _BLOCKING, control_plane_files.manifests_clean),
     _check("patches-known", _BLOCKING, control_plane_files.patches_known),
     _check("manifests-match-config", _WARNING, control_plane_files.manifests_match_config),
+    _check("manifest-additions-kept", _BLOCKING, manifest_additions.additions_kept),
+    _check("mounted-files-there", _BLOCKING, manifest_additions.mounted_files_there),
     _check("flags-supported", _BLOCKING, control_plane_files.flags_supported),
     _check("data-dir-agrees", _BLOCKING, control_plane_files.data_dir_agrees),
     _check("tmp-same-filesystem", _BLOCKING, control_plane_files.tmp_same_filesystem),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 
-from upgrade_guard.checks.gather_node import look_at_node
+from upgrade_guard.checks.gather_node import Wanted, look_at_node
 from upgrade_guard.checks.gathered import ApiLook, DrainLook, EtcdLook, Gathered, MachineLook
 from upgrade_guard.checks.node_tools import NodeTools
 from upgrade_guard.checks.questions import Questions
@@ -42,12 +43,12 @@ def gather(
     """
     questions = Questions()
     now = Version.parse(cluster.version)
-    looks = tuple(
-        look_at_node(nodes[node.name], node, questions, clock, now, target, patches) for node in cluster.nodes
-    )
+    api = look_at_api(kubectl, api_servers, questions)
+    volumes = () if api.kubeadm_config is None else chain.from_iterable(api.kubeadm_config.extra_volumes.values())
+    wanted = Wanted(clock, now, target, patches, tuple(dict.fromkeys(volume.path for volume in volumes)))
+    looks = tuple(look_at_node(nodes[node.name], node, questions, wanted) for node in cluster.nodes)
     if etcdctl is None:
         questions.cannot("etcd-members-healthy", "", "no member of etcd answers", "crictl ps --all --name etcd")
-    api = look_at_api(kubectl, api_servers, questions)
     return Gathered(
         cluster=cluster,
         now=clock.now().timestamp(),

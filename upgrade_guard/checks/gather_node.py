@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from upgrade_guard.checks.control_plane_files import critical_paths, program_of
-from upgrade_guard.checks.gathered import ControlPlaneLook, NodeLook, Room, StaticPodFile
+from upgrade_guard.checks.gathered import Additions, ControlPlaneLook, NodeLook, Room, StaticPodFile
 from upgrade_guard.checks.node_tools import NodeTools
 from upgrade_guard.checks.packages import PACKAGES, points_elsewhere
 from upgrade_guard.checks.questions import Questions
@@ -24,13 +25,23 @@ from upgrade_guard.tools.static_pod import StaticPod, parse_static_pod
 KUBELET_ENVIRONMENT_FILES = ("/default/kubelet", "/sysconfig/kubelet")
 
 
-def look_at_node(
-    tools: NodeTools, node: Node, questions: Questions, clock: Clock, now: Version, target: Version, patches: str = ""
-) -> NodeLook:
-    """Everything that the checks ask of one node on the way from `now` to `target`. `patches` is the directory of
-    kubeadm's patches, "" for the usual one. Raises HostUnreachable.
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of every node on the way from `now` to `target`. `patches` is the directory of kubeadm's patches,
+    "" for the usual one; `volumes` are the paths that kubeadm-config has mounted into control planes.
     """
+
+    clock: Clock
+    now: Version
+    target: Version
+    patches: str = ""
+    volumes: tuple[str, ...] = ()
+
+
+def look_at_node(tools: NodeTools, node: Node, questions: Questions, wanted: Wanted) -> NodeLook:
+    """Everything that the checks ask of one node. Raises HostUnreachable."""
     files, settings, name = tools.files, tools.settings, node.name
+    clock, now, target, patches = wanted.clock, wanted.now, wanted.target, wanted.patches
     source = read_if_there(files, settings.package_source)
     needs_cgroups = (target.major, target.minor) >= (1, 35)  # nobody asks before
     return NodeLook(
@@ -46,7 +57,7 @@ def look_at_node(
         cgroup_type=_cgroup_type(files, name, questions) if needs_cgroups else "",
         kubelet_config=read_if_there(files, f"{settings.kubelet_dir}/config.yaml") or "",
         clock_offset=questions.ask("clocks-agree", name, lambda: _clock_offset(tools, clock), None),
-        control_plane=look_at_control_plane(tools, questions) if node.is_control_plane else None,
+        control_plane=look_at_control_plane(tools, questions, wanted.volumes) if node.is_control_plane else None,
         patches=_names_in(files, patches or f"{settings.kubernetes_dir}/patches"),
         unfinished=questions.ask("packages-whole", name, tools.apt.audit, ""),
     )
@@ -56,8 +67,8 @@ def _names_in(files: Files, directory: str) -> tuple[str, ...] | None:
     return files.list_dir(directory) if files.is_dir(directory) else None
 
 
-def look_at_control_plane(tools: NodeTools, questions: Questions) -> ControlPlaneLook:
-    """manifests/, certificates and disks of one control plane."""
+def look_at_control_plane(tools: NodeTools, questions: Questions, volumes: tuple[str, ...]) -> ControlPlaneLook:
+    """manifests/, certificates and disks of one control plane, and which of the paths `volumes` are there."""
     files, name, manifests = tools.files, tools.name, tools.settings.manifests_dir
     names = questions.ask("manifests-clean", name, lambda: files.list_dir(manifests), ())
     texts = {file: read_if_there(files, f"{manifests}/{file}") for file in names if not file.startswith(".")}
@@ -78,6 +89,7 @@ def look_at_control_plane(tools: NodeTools, questions: Questions) -> ControlPlan
         tmp_room=questions.ask("disk-space-etcd", name, lambda: room(files, tmp), None),
         manifests_device=questions.ask("tmp-same-filesystem", name, lambda: files.device(manifests), None),
         tmp_device=tmp_device,
+        extra_volumes=files.existing(*volumes) if volumes else frozenset(),
         root=kubernetes_dir.removesuffix(DEFAULT_DIRECTORY) if kubernetes_dir.endswith(DEFAULT_DIRECTORY) else "",
     )
 
@@ -118,7 +130,19 @@ def static_pod_file(name: str, text: str) -> StaticPodFile:
         pod = parse_static_pod(text, name.removesuffix(".yaml"))
     except UnexpectedOutput:
         return StaticPodFile(name, "")
-    return StaticPodFile(name, pod.image, pod.flags, components_in(pod))
+    return StaticPodFile(
+        name,
+        pod.image,
+        pod.flags,
+        components_in(pod),
+        Additions(
+            variables=pod.variables,
+            containers=tuple(container for container in pod.containers if container != pod.name),
+            requests=pod.requests,
+            limits=pod.limits,
+            host_aliases=pod.host_aliases,
+        ),
+    )
 
 
 def components_in(pod: StaticPod) -> tuple[str, ...]:

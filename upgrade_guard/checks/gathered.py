@@ -35,16 +35,32 @@ class Room:
 
 
 @dataclass(frozen=True)
+class Additions:
+    """What a static pod has beside its command: `variables` of its environment, other `containers` beside it."""
+
+    variables: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    host_aliases: bool = False
+
+
+NO_ADDITIONS = Additions()
+
+
+@dataclass(frozen=True)
 class StaticPodFile:
     """One file in manifests/. `image` is "" when it cannot be read as a pod; `flags` are its command's.
 
-    `components` are those of the control plane's four that it runs, whatever its name is.
+    `components` are those of the control plane's four that it runs, whatever its name is. `additions` is what kubeadm
+    may not write by itself, flags and mounts apart.
     """
 
     name: str
     image: str
     flags: Mapping[str, str] = field(default_factory=dict)
     components: tuple[str, ...] = ()
+    additions: Additions = NO_ADDITIONS
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,7 @@ class ControlPlaneLook:
     tmp_room: Room | None = None
     manifests_device: int | None = None
     tmp_device: int | None = None  # None: there is no kubernetes_dir/tmp yet
+    extra_volumes: frozenset[str] = frozenset()  # of kubeadm-config's, those that are there
     root: str = ""  # where the node's file tree begins, when `kubernetes_dir` says that it is not "/"
 
 

@@ -219,14 +219,10 @@ def drive(
 
 
 def _tell_what_was_taken_back(front: Front, journal: Journal, run: Run) -> None:
-    """Where the list of what a restore of etcd took back is, once it was written."""
-    facts = journal.facts(run.id)
-    found = next((facts.of(name) for name in ("rollback/lost", "restore/lost") if facts.has(name)), None)
-    if found is None:
-        return
-    counts = f"{found.get('gone')} objects gone, {found.get('back')} back, {found.get('before')} as they were before"
-    told = f"{counts}: {found['list']}" if found["list"] else f"not listed: {found['why']}"
-    front.screen.tell(f"What was taken back with etcd's data: {told}", style="yellow")
+    from upgrade_guard.cli.taken_back import taken_back
+
+    for line in taken_back(journal.facts(run.id)):
+        front.screen.tell(line, style="yellow")
 
 
 def _tell_monitoring(front: Front, config: Config, journal: Journal) -> None:

@@ -35,6 +35,8 @@ def change(lab: Simulation, given: Words) -> int:
                 raise Failure(f'Error from server (NotFound): configmaps "{name}" not found')
             world_of(lab).remove(found)
             say(f'configmap "{name}" deleted')
+        case ("patch", "cronjob" | "cronjobs", name):
+            _patch_status(world_of(lab), "cronjobs", name, given)
         case ("scale", "deployment" | "deploy", name):
             _scale(world_of(lab), name, given)
         case _:
@@ -174,6 +176,17 @@ def _create_configmap(world: World, name: str, given: Words) -> None:
     pairs = dict(part.split("=", 1) for part in given.values.get("--from-literal", ()))
     world.put(objects.configmap(namespace, name, pairs))
     say(f"configmap/{name} created")
+
+
+def _patch_status(world: World, plural: str, name: str, given: Words) -> None:
+    """A merge patch of an object's status: it goes one level deep here, and changes nothing else."""
+    if (given.value("--subresource"), given.value("--type")) != ("status", "merge"):
+        raise UnknownWords("only --subresource=status with --type=merge is there")
+    found = world.get(plural, _namespace(given), name)
+    if found is None:
+        raise Failure(f'Error from server (NotFound): {plural}.batch "{name}" not found')
+    found.setdefault("status", {}).update(json.loads(given.value("--patch", "-p"))["status"])
+    say(f"cronjob.batch/{name} patched")
 
 
 def _scale(world: World, name: str, given: Words) -> None:

@@ -235,6 +235,9 @@ def restore_member(site: Site, node: Node, run_id: str) -> Step:
             token=shared.token,
             bump=shared.bump,
         )
+        if tools.files.exists(where.live):
+            # etcd may run as a user of its own (kubeadm's feature gate RootlessControlPlane), who has to read it.
+            tools.files.own_like(where.fresh, where.live)
 
     def act(facts: Facts) -> None:
         where = located()

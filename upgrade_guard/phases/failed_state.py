@@ -6,6 +6,7 @@ Nothing here may hold a rollback up: what cannot be had is noted and passed over
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from upgrade_guard.errors import GuardError, StepFailed
@@ -48,7 +49,7 @@ def keep_of(site: Site, node: Node, *, snapshot: bool) -> Step:
     """The same for one control plane."""
     missing: list[str] = []
     taken: list[str] = []
-    tried: list[bool] = []
+    tried: list[datetime] = []
 
     def probe(facts: Facts) -> Seen:
         if not tried:
@@ -60,12 +61,14 @@ def keep_of(site: Site, node: Node, *, snapshot: bool) -> Step:
                 "kept": kept,
                 "missing": list(missing),
                 "snapshot": "".join(taken[-1:]),
+                "at": tried[-1].isoformat(),
             }
         )
 
     def act(facts: Facts) -> None:
         place = directory(site, facts.run_id)
         private_directories(place)
+        began = site.clock.now()
         try:
             _logs(site, node, place)
         except GuardError as problem:
@@ -80,9 +83,21 @@ def keep_of(site: Site, node: Node, *, snapshot: bool) -> Step:
             missing.append(problem.message)
         with suppress(OSError):
             sync_directory(place)
-        tried.append(True)
+        tried.append(began)
 
-    return Step(f"rollback/{node.name}/evidence", f"keep the logs of {node.name}", probe, act, lane=node.name)
+    return Step(_name(node), f"keep the logs of {node.name}", probe, act, lane=node.name)
+
+
+def when(cluster: Cluster, facts: Facts) -> datetime | None:
+    """When it was kept, which is when the first control plane was about to be stopped; None in a run of a version that
+    did not write it down.
+    """
+    kept = (facts.of(_name(node)) for node in cluster.control_planes if facts.has(_name(node)))
+    return min((datetime.fromisoformat(one["at"]) for one in kept if "at" in one), default=None)
+
+
+def _name(node: Node) -> str:
+    return f"rollback/{node.name}/evidence"
 
 
 def _logs(site: Site, node: Node, place: Path) -> None:

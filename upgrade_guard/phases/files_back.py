@@ -60,3 +60,12 @@ def files_back(
             node_files.put_back(tools.files, listing, archive, aside, manifests=one, which=which)
 
     return Step(name, f"put the {what} of {node.name} back", probe, act, changes_node=True, lane=node.name)
+
+
+def bundled_files_back(
+    site: Site, node: Node, *, manifests: bool, which: Callable[[str], bool] = node_files.every, name: str = ""
+) -> Step:
+    """The node's files as in the bundle of the run: its static pods (`manifests`), or everything else."""
+    what = "manifests" if manifests else "files"
+    step = name or f"rollback/{node.name}/{what}"
+    return files_back(site, node, step, captured_in_bundle(site, node), manifests=(manifests,), which=which)

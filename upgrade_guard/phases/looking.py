@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 
 from upgrade_guard.errors import EvidenceLost, HostUnreachable, StepFailed
 from upgrade_guard.model.clock import Clock
@@ -111,3 +113,23 @@ def required(seen: Seen, what: str) -> Done:
         return seen
     why = seen.why if isinstance(seen, NotDone | Unknown) else ""
     raise StepFailed(f"{what}: {why}")
+
+
+def noting(step: Step, key: str) -> Step:
+    """The same step, which fails nobody: what was seen instead becomes its result, under `key`."""
+    tried: list[bool] = []
+
+    def probe(facts: Facts) -> Seen:
+        seen: Seen
+        try:
+            seen = step.probe(facts)
+        except StepFailed as problem:
+            seen = NotDone(problem.message)
+        return seen if isinstance(seen, Done) or not tried else Done({key: seen.why})
+
+    def act(facts: Facts) -> None:
+        tried.append(True)
+        with suppress(StepFailed):
+            step.act(facts)
+
+    return replace(step, probe=probe, act=act)

@@ -22,15 +22,18 @@ from upgrade_guard.vault.disk import write_synced
 
 NAME = "rollback/lost"
 FILE = "lost.txt"
+RESTORED = f"restored-{failed_state.KEYS}"
 
 _NOISE = ("events", "leases", "masterleases", "peerserverleases", "ranges", "endpoints", "endpointslices")
 _GONE = {
+    "volumeattachments": "its volume may still be attached to that node",
     "pods": "kubelet stops what runs of it",
     "jobs": "it ran, and may run again",
     "persistentvolumes": "its storage stays, and nothing names it any more",
     "persistentvolumeclaims": "its storage stays, and nothing names it any more",
 }
 _BACK = {
+    "volumeattachments": "its volume may be attached to another node since",
     "pods": "it is started again",
     "jobs": "it may run a second time",
     "persistentvolumes": "it may name storage that is gone",
@@ -109,17 +112,24 @@ def write_down(site: Site, cluster: Cluster) -> Step:
 
 def _write(site: Site, cluster: Cluster, facts: Facts) -> Mapping[str, object]:
     place = failed_state.directory(site, facts.run_id)
-    kept = sorted(place.glob(f"*-{failed_state.KEYS}"))
-    if not kept:
+    before = keys_before(site, facts.run_id)
+    if before is None:
         return {"list": "", "why": "etcd did not answer before it was stopped, so its keys are not known"}
     manifest = bundle_of(site, facts).manifest
-    restored = place / f"restored-{failed_state.KEYS}"
+    restored = place / RESTORED
     site.etcdctl(cluster.control_planes[0]).keys_to(restored, timeout=failed_state.SNAPSHOT_TIMEOUT)
-    lost = compare(_read(kept[0]), _read(restored), manifest.revision)
+    lost = compare(before, _read(restored), manifest.revision)
     path = place / FILE
     write_synced(path, text(lost, f"{manifest.taken_at:%Y-%m-%d %H:%M:%SZ}, revision {manifest.revision}").encode())
     counts = {"gone": len(lost.gone), "back": len(lost.back), "before": len(lost.before)}
     return {"list": str(path), "why": "", **counts}
+
+
+def keys_before(site: Site, run_id: str) -> tuple[Key, ...] | None:
+    """What etcd had when it was stopped; None where it did not answer. Raises ValueError where it is too much."""
+    kept = sorted(failed_state.directory(site, run_id).glob(f"*-{failed_state.KEYS}"))
+    kept = [path for path in kept if path.name != RESTORED]
+    return _read(kept[0]) if kept else None
 
 
 def _read(path: Path) -> tuple[Key, ...]:

@@ -10,9 +10,10 @@ from upgrade_guard.model.codec import from_json
 from upgrade_guard.model.run import ApprovalRecord, Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
-from upgrade_guard.phases import etcd_restore, failed_state, verify
+from upgrade_guard.phases import etcd_restore, failed_state, fencing, verify
 from upgrade_guard.phases.as_restore import as_restore
 from upgrade_guard.phases.canary import canary
+from upgrade_guard.phases.files_back import bundled_files_back
 from upgrade_guard.phases.inspect import cluster as known_cluster
 from upgrade_guard.phases.looking import observation
 from upgrade_guard.phases.proof import proving
@@ -20,10 +21,10 @@ from upgrade_guard.phases.quiesce import Rest, quiesce
 from upgrade_guard.phases.restore_bundle import Recorded, Wanted, find_bundle, see_cluster
 from upgrade_guard.phases.restore_ground import GROUND, certificates_hold, etcd_programs, see_ground
 from upgrade_guard.phases.restore_nodes import NODES, every_node, in_service, see_nodes
-from upgrade_guard.phases.rollback import files_back, start
 from upgrade_guard.phases.site import Site, etcd_of
 from upgrade_guard.phases.snapshot import CHOSEN, bundle_of, problems_of
 from upgrade_guard.phases.ungated import Ungated
+from upgrade_guard.phases.whole_way import start
 from upgrade_guard.vault.drilled import stated
 from upgrade_guard.vault.proof import Expected, Proof
 
@@ -128,17 +129,18 @@ def lost_writes(facts: Facts) -> str:
 def restoring(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
     """From rolling-back to restored: the whole way of a rollback; once the API answers, every node that it knows."""
     planes, rest = cluster.control_planes, Rest()
+    fences = fencing.fence(site, planes, fencing.GRACE_WHILE_AWAY)
     control_planes = (
         Phase("restore-bundle", "The bundle", (still_sound(site),)),
         *as_restore(
             failed_state.keep(site, cluster, etcd_answers=facts.of(GROUND)["revision_now"] is not None),
             *etcd_restore.prepare(site, cluster, facts.run_id, lambda facts: bump(site, facts)),
-            *quiesce(site, cluster, facts.run_id, rest),
+            *quiesce(site, cluster, facts.run_id, rest, meanwhile=fences),
             etcd_restore.swap_all(site, cluster, facts.run_id, rest),
             Phase(
                 "rollback-files",
                 "Files back",
-                tuple(files_back(site, node, manifests=False) for node in planes),
+                tuple(bundled_files_back(site, node, manifests=False) for node in planes),
                 at_once=len(planes),
             ),
         ),

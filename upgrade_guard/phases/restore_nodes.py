@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 
 from upgrade_guard.checks.gather_node import read_installed
-from upgrade_guard.errors import HostUnreachable, StepFailed
+from upgrade_guard.errors import HostUnreachable
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
+from upgrade_guard.phases import fencing
 from upgrade_guard.phases.discovery import why_left_out
-from upgrade_guard.phases.looking import observation
+from upgrade_guard.phases.looking import noting, observation
 from upgrade_guard.phases.packages import installed_version
-from upgrade_guard.phases.rollback import all_nodes
 from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.whole_way import all_nodes
 from upgrade_guard.tools.kubectl_nodes import NodeRow
 
 NODES = "restore/nodes"
@@ -48,30 +48,18 @@ def see_nodes(site: Site, cluster: Cluster) -> Step:
 def every_node(site: Site, cluster: Cluster, facts: Facts) -> tuple[Phase, ...]:
     """As in a rollback, but a worker that does not come up holds nobody up: the disaster may have struck it too."""
     workers = {node.name for node in cluster.workers}
-    return tuple(
-        replace(phase, steps=tuple(patient(step) if step.lane in workers else step for step in phase.steps))
-        for phase in all_nodes(site, cluster, facts)
+    kubelets, fences = fencing.stop_kubelets(site, cluster.workers), fencing.fence(site, cluster.workers, fencing.GRACE)
+    holding = (
+        Phase("rollback-hold-workers", "Stop kubelet on workers", kubelets, at_once=len(workers)),
+        Phase("rollback-fence-workers", "End what workers began since", fences, at_once=len(workers)),
     )
-
-
-def patient(step: Step) -> Step:
-    """The same step, which notes a failure as its result and passes it over."""
-    tried: list[bool] = []
-
-    def probe(facts: Facts) -> Seen:
-        seen: Seen
-        try:
-            seen = step.probe(facts)
-        except StepFailed as problem:
-            seen = NotDone(problem.message)
-        return seen if isinstance(seen, Done) or not tried else Done({GIVEN_UP: seen.why})
-
-    def act(facts: Facts) -> None:
-        tried.append(True)
-        with suppress(StepFailed):
-            step.act(facts)
-
-    return replace(step, probe=probe, act=act)
+    return (
+        *(holding if workers else ()),
+        *(
+            replace(phase, steps=tuple(noting(one, GIVEN_UP) if one.lane in workers else one for one in phase.steps))
+            for phase in all_nodes(site, cluster, facts)
+        ),
+    )
 
 
 def given_up(facts: Facts) -> dict[str, str]:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from upgrade_guard.tools.commands import parse_json, reads, unexpected
@@ -15,6 +16,7 @@ _POD_NAME = "io.kubernetes.pod.name"
 _POD_NAMESPACE = "io.kubernetes.pod.namespace"
 _POD_UID = "io.kubernetes.pod.uid"
 _CRI_METADATA = "io.cri-containerd.container.metadata"
+_CRI_KIND = "io.cri-containerd.kind"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,40 @@ class Container:
         kubelet names a static pod `NAME-NODE` (pkg/kubelet/config/common.go, generatePodName).
         """
         return self.namespace == "kube-system" and self.pod == f"{self.name}-{node}"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What the runtime made for one pod, before any of its containers. `created` is in seconds since 1970."""
+
+    id: str
+    namespace: str
+    pod: str
+    pod_uid: str
+    created: float
+
+    @property
+    def is_of_static_pod(self) -> bool:
+        """kubelet makes the uid of a static pod from a digest, without the dashes of one that the API gave
+        (pkg/kubelet/config/common.go, applyDefaults).
+        """
+        return "-" not in self.pod_uid
+
+
+@reads("crictl pods")
+def parse_crictl_pods(text: str) -> tuple[Sandbox, ...]:
+    """`crictl pods -o json`; the time is in nanoseconds."""
+    rows = parse_json("crictl pods", text).get("items") or []
+    return tuple(
+        Sandbox(
+            id=row["id"],
+            namespace=row["metadata"]["namespace"],
+            pod=row["metadata"]["name"],
+            pod_uid=row["metadata"]["uid"],
+            created=int(row["createdAt"]) / 1e9,
+        )
+        for row in rows
+    )
 
 
 @reads("crictl ps")
@@ -116,6 +152,22 @@ def parse_containerd_container(text: str, *, running: bool) -> Container | None:
         pod=labels.get(_POD_NAME, ""),
         namespace=labels.get(_POD_NAMESPACE, ""),
         pod_uid=labels.get(_POD_UID, ""),
+    )
+
+
+@reads("ctr containers info")
+def parse_containerd_sandbox(text: str) -> Sandbox | None:
+    """`ctr containers info`; None for what is no sandbox of a pod."""
+    document = parse_json("ctr containers info", text)
+    labels = document.get("Labels") or {}
+    if labels.get(_CRI_KIND) != "sandbox":
+        return None
+    return Sandbox(
+        id=str(document["ID"]),
+        namespace=labels[_POD_NAMESPACE],
+        pod=labels[_POD_NAME],
+        pod_uid=labels[_POD_UID],
+        created=datetime.fromisoformat(document["CreatedAt"]).timestamp(),
     )
 
 

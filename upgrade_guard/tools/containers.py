@@ -14,16 +14,19 @@ from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, failure, run_checked
 from upgrade_guard.tools.container_rows import (
     Container,
+    Sandbox,
     is_image_id,
     parse_container_ids,
     parse_containerd_container,
+    parse_containerd_sandbox,
     parse_crictl_containers,
     parse_crictl_image_names,
     parse_crictl_images,
+    parse_crictl_pods,
     parse_tasks,
 )
 
-__all__ = ["Container", "Containers", "full_image_name"]
+__all__ = ["Container", "Containers", "Sandbox", "full_image_name"]
 
 _CTR = ("ctr", "-n", "k8s.io")
 _SOCKETS = (
@@ -45,7 +48,7 @@ class Containers:
         self._found: tuple[str, ...] | None = None
         self._names: dict[str, tuple[str, ...]] = {}
         # What ctr says of a container never changes; asking each again at every look would take seconds on a full node.
-        self._described: dict[str, Container | None] = {}
+        self._described: dict[str, Container | Sandbox | None] = {}
 
     def all(self) -> tuple[Container, ...]:
         """Every container, also those that ended; without the sandboxes."""
@@ -57,6 +60,13 @@ class Containers:
             text = run_checked(self._host, (*crictl, "images", "-o", "json")).stdout
             self._names |= parse_crictl_image_names(text)
         return tuple(replace(one, names=self._names.get(one.image, ())) for one in rows)
+
+    def sandboxes(self) -> tuple[Sandbox, ...]:
+        """What was made for each pod; those that ended are among them until the runtime forgets them."""
+        crictl = self._crictl()
+        if crictl:
+            return parse_crictl_pods(run_checked(self._host, (*crictl, "pods", "-o", "json")).stdout)
+        return tuple(one for one in self._containerd_all() if isinstance(one, Sandbox))
 
     def stop(self, ids: tuple[str, ...], grace_seconds: int = 3) -> None:
         """Ask them to end, and make them after `grace_seconds`. Those that ended already are no error."""
@@ -151,14 +161,19 @@ class Containers:
 
     def _containerd_containers(self) -> tuple[Container, ...]:
         tasks = parse_tasks(run_checked(self._host, (*_CTR, "tasks", "ls")).stdout)
+        found = (one for one in self._containerd_all() if isinstance(one, Container))
+        return tuple(replace(one, running=tasks.get(one.id) == "RUNNING") for one in found)
+
+    def _containerd_all(self) -> tuple[Container | Sandbox, ...]:
         ids = parse_container_ids(run_checked(self._host, (*_CTR, "containers", "ls")).stdout)
         for one in ids:
             if one not in self._described:
                 result = self._host.run(Command((*_CTR, "containers", "info", one), timeout=30.0))
                 if result.ok:  # otherwise it was removed since
-                    self._described[one] = parse_containerd_container(result.stdout, running=False)
+                    container = parse_containerd_container(result.stdout, running=False)
+                    self._described[one] = container or parse_containerd_sandbox(result.stdout)
         found = (self._described.get(one) for one in ids)
-        return tuple(replace(one, running=tasks.get(one.id) == "RUNNING") for one in found if one is not None)
+        return tuple(one for one in found if one is not None)
 
     def _kill_tasks(self, ids: tuple[str, ...], grace_seconds: int) -> None:
         for one in ids:

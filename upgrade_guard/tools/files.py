@@ -242,9 +242,9 @@ class Files:
             )
         self._change("rm", "--recursive", "--one-file-system", "--", posixpath.normpath(path), timeout=LARGE_TIMEOUT)
 
-    def set_owner(self, path: str, uid: int, gid: int) -> None:
-        """Give it, and what is below it, to that owner."""
-        self._change("chown", "--recursive", "--no-dereference", f"{uid}:{gid}", "--", path)
+    def own_like(self, path: str, reference: str) -> None:
+        """Give a directory and all that is in it the owner and group that `reference` has."""
+        self._change("chown", "--recursive", "--no-dereference", f"--reference={reference}", "--", path)
 
     def sync(self, *paths: str) -> None:
         """These files are on the disk afterwards; without any, everything written so far."""

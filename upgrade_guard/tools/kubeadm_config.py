@@ -19,8 +19,18 @@ _DEFAULT_REPOSITORY = "registry.k8s.io"
 
 
 @dataclass(frozen=True)
+class ExtraVolume:
+    """A path of the node that kubeadm mounts into a component. `kind` is its hostPath type: File, Directory, ..."""
+
+    path: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class KubeadmConfig:
-    """`extra_args` maps a component to its flags without dashes; `external_etcd` when etcd is not kubeadm's."""
+    """`extra_args` maps a component to its flags without dashes, `extra_volumes` to what is mounted into it,
+    `extra_envs` to the names of environment variables; `external_etcd` when etcd is not kubeadm's.
+    """
 
     kubernetes_version: str
     data_dir: str
@@ -31,6 +41,8 @@ class KubeadmConfig:
     certificates_dir: str = "/etc/kubernetes/pki"
     external_etcd: bool = False
     api_version: str = ""
+    extra_volumes: Mapping[str, tuple[ExtraVolume, ...]] = field(default_factory=dict)
+    extra_envs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @reads("kubectl get configmap kubeadm-config")
@@ -47,8 +59,8 @@ def parse_kubeadm_config(text: str) -> KubeadmConfig:
 def _read(configuration: dict[str, Any]) -> KubeadmConfig:
     etcd = configuration.get("etcd") or {}
     local = etcd.get("local") or {}
-    extra = {name: _arguments((configuration.get(key) or {}).get("extraArgs")) for key, name in _COMPONENTS.items()}
-    extra["etcd"] = _arguments(local.get("extraArgs"))
+    parts = {name: configuration.get(key) or {} for key, name in _COMPONENTS.items()} | {"etcd": local}
+    extra = {name: _arguments(part.get("extraArgs")) for name, part in parts.items()}
     return KubeadmConfig(
         kubernetes_version=str(configuration["kubernetesVersion"]),
         data_dir="" if etcd.get("external") else str(local.get("dataDir") or _DEFAULT_DATA_DIR),
@@ -59,6 +71,8 @@ def _read(configuration: dict[str, Any]) -> KubeadmConfig:
         certificates_dir=str(configuration.get("certificatesDir") or "/etc/kubernetes/pki"),
         external_etcd=bool(etcd.get("external")),
         api_version=str(configuration.get("apiVersion") or ""),
+        extra_volumes={name: rows for name, part in parts.items() if (rows := _volumes(part.get("extraVolumes")))},
+        extra_envs={name: rows for name, part in parts.items() if (rows := _names(part.get("extraEnvs")))},
     )
 
 
@@ -67,3 +81,11 @@ def _arguments(value: Any) -> dict[str, str]:
     if isinstance(value, list):
         return {str(row["name"]): str(row.get("value", "")) for row in value}
     return {str(name): str(argument) for name, argument in (value or {}).items()}
+
+
+def _volumes(value: Any) -> tuple[ExtraVolume, ...]:
+    return tuple(ExtraVolume(str(row["hostPath"]), str(row.get("pathType") or "")) for row in value or ())
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(row["name"]) for row in value or ())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from upgrade_guard.hosts.base import Host
@@ -14,6 +15,7 @@ from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import failure, run_checked
 from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config
+from upgrade_guard.tools.kubectl_cron_jobs import CronJobRow, parse_cron_jobs
 from upgrade_guard.tools.kubectl_extensions import (
     ApiService,
     Webhook,
@@ -91,6 +93,10 @@ class Kubectl:
         """Every PodDisruptionBudget."""
         return parse_budgets(self._get("poddisruptionbudgets", _ALL, *_JSON))
 
+    def cron_jobs(self) -> tuple[CronJobRow, ...]:
+        """Every CronJob."""
+        return parse_cron_jobs(self._get("cronjobs", _ALL, *_JSON))
+
     def kubeadm_config(self) -> KubeadmConfig:
         """What kubeadm believes of this cluster, from its ConfigMap."""
         return parse_kubeadm_config(self._run("--namespace=kube-system", "get", "configmap", "kubeadm-config", *_JSON))
@@ -140,6 +146,12 @@ class Kubectl:
     def delete_pods(self, namespace: str, label: str) -> None:
         """Ask for the removal of the pods with that label; their owners make new ones."""
         self._change(_namespace(namespace), "delete", "pods", "-l", label, "--wait=false")
+
+    def set_last_schedule(self, namespace: str, cron_job: str, moment: datetime) -> None:
+        """Let a CronJob know that it ran for that time: its controller makes up for nothing before it."""
+        patch = json.dumps({"status": {"lastScheduleTime": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}})
+        words = ("patch", "cronjob", check_name(cron_job, "name of a CronJob"), "--subresource=status")
+        self._change(_namespace(namespace), *words, "--type=merge", "--patch", patch)
 
     def _get(self, *words: str) -> str:
         return self._run("get", *words)

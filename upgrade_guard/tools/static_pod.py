@@ -19,7 +19,8 @@ _SHOWN = 200  # characters of a manifest in our messages
 class StaticPod:
     """One container of a manifest: the one that is named like the component, else the first.
 
-    `pod` is the pod's own name, `containers` maps the name of every container to its image. `program` is "" where the
+    `pod` is the pod's own name, `containers` maps the name of every container to its image. `variables` are the names
+    of its environment variables, `requests` and `limits` its resources as they are written. `program` is "" where the
     image's own entrypoint runs. `flags` are without their dashes, a bare flag is "true", the last one wins; `given` has
     every value of a flag, in order. `mounts` maps paths in the container to paths on the node; `environment` has
     literal values only.
@@ -35,6 +36,10 @@ class StaticPod:
     pod: str = ""
     containers: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    variables: tuple[str, ...] = ()
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    host_aliases: bool = False
 
     def on_node(self, path: str) -> str:
         """Where a path of the container lies on the node: by the longest mount that holds it, else unchanged."""
@@ -79,6 +84,10 @@ def _pod(text: str, component: str) -> StaticPod:
         pod=str(metadata.get("name", "")) if isinstance(metadata, dict) else "",
         containers={str(one.get("name", "")): str(one.get("image", "")) for one in containers},
         given={name: tuple(values) for name, values in given.items()},
+        variables=tuple(str(row.get("name")) for row in container.get("env") or () if isinstance(row, dict)),
+        requests=_resources(container, "requests"),
+        limits=_resources(container, "limits"),
+        host_aliases=bool(spec.get("hostAliases")),
     )
 
 
@@ -129,6 +138,11 @@ def _mounts(container: Mapping[str, Any], volumes: Mapping[str, str], text: str)
 def _environment(container: Mapping[str, Any]) -> dict[str, str]:
     rows = container.get("env") or ()
     return {str(row.get("name")): str(row["value"]) for row in rows if isinstance(row, dict) and "value" in row}
+
+
+def _resources(container: Mapping[str, Any], kind: str) -> dict[str, str]:
+    resources = container.get("resources") or {}
+    return {str(name): str(amount) for name, amount in (resources.get(kind) or {}).items()}
 
 
 def _flags(words: list[str]) -> dict[str, list[str]]:

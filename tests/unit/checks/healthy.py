@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from upgrade_guard.checks.gathered import (
+    Additions,
     ApiLook,
     ControlPlaneLook,
     EtcdLook,
@@ -233,6 +234,12 @@ def with_known_node(name: str, **changes: Any) -> Gathered:
     whole = healthy()
     nodes = tuple(replace(one, **changes) if one.name == name else one for one in whole.cluster.nodes)
     return replace(whole, cluster=replace(whole.cluster, nodes=nodes))
+
+
+def with_additions(component: str, additions: Additions) -> Gathered:
+    """What people added to the manifest of one component on cp2."""
+    pods = tuple(replace(one, additions=additions) if one.name == f"{component}.yaml" else one for one in static_pods())
+    return with_control_plane("cp2", static_pods=pods)
 
 
 def with_flag(component: str, flag: str, value: str) -> Gathered:

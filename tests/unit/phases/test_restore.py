@@ -12,9 +12,10 @@ from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.as_restore import as_restore
 from upgrade_guard.phases.etcd_restore import BUMP, bump_beyond
+from upgrade_guard.phases.looking import noting
 from upgrade_guard.phases.restore import lost_writes
 from upgrade_guard.phases.restore_bundle import Wanted, wanted
-from upgrade_guard.phases.restore_nodes import given_up, in_service, patient
+from upgrade_guard.phases.restore_nodes import GIVEN_UP, given_up, in_service
 
 NAME = "prod-20250301T021409Z-20250301-aaaaaa"
 
@@ -129,7 +130,7 @@ NOTHING = Facts("r1")
 
 
 def test_a_worker_that_comes_up_is_waited_for_as_ever() -> None:
-    step = patient(worker_step([NotDone("not Ready"), Done({"kubelet": "v1"})], [None]))
+    step = noting(worker_step([NotDone("not Ready"), Done({"kubelet": "v1"})], [None]), GIVEN_UP)
     assert step.probe(NOTHING) == NotDone("not Ready")
     step.act(NOTHING)
     assert step.probe(NOTHING) == Done({"kubelet": "v1"})
@@ -137,7 +138,7 @@ def test_a_worker_that_comes_up_is_waited_for_as_ever() -> None:
 
 @pytest.mark.parametrize("after", [NotDone("w1 is not Ready"), HostUnreachable("w1 is not Ready")])
 def test_a_worker_that_does_not_come_up_is_given_up_and_told(after: Seen | StepFailed) -> None:
-    step = patient(worker_step([HostUnreachable("gone"), after], [StepFailed("timed out")]))
+    step = noting(worker_step([HostUnreachable("gone"), after], [StepFailed("timed out")]), GIVEN_UP)
     assert step.probe(NOTHING) == NotDone("gone")
     step.act(NOTHING)
     seen = step.probe(NOTHING)

@@ -21,8 +21,8 @@ from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Step
 from upgrade_guard.phases.quiesce import Rest, at_rest
 from upgrade_guard.phases.restore import restoring
-from upgrade_guard.phases.rollback import whole, whole_later
 from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.whole_way import whole, whole_later
 from upgrade_guard.vault.bundle import Vault
 
 CLUSTER = Cluster("prod", "v1.27.16", (CP1, CP2, W1), "7", "3.5.24", 4096)
@@ -67,6 +67,24 @@ def test_of_one_node_the_files_come_before_kubelet(tmp_path: Path, way: str) -> 
     for name in PLANES:
         assert steps[f"{name}/manifests"].lane == steps[f"{name}/start-kubelet"].lane
         assert order.index(f"{name}/files") < order.index(f"{name}/manifests") < order.index(f"{name}/start-kubelet")
+
+
+def test_no_pod_runs_twice(tmp_path: Path) -> None:
+    """Every kubelet is stopped before the API is back, and started after what its node began since was ended."""
+    phases = phases_of(tmp_path, "rollback")
+    at = {step.name: number for number, phase in enumerate(phases) for step in phase.steps}
+    back = at["rollback/cp1/start-kubelet"]
+    assert at["rollback/w1/stop-kubelet"] < back
+    assert at["rollback/cp1/stop-kubelet"] < at["rollback/cp1/fence"] < back
+    assert back < at["rollback/w1/fence"] < at["rollback/w1/kubelet-restart"]
+
+
+@pytest.mark.parametrize("way", ["rollback", "restore"])
+def test_cron_jobs_are_told_before_their_controller_starts(tmp_path: Path, way: str) -> None:
+    order = [step.name.partition("/")[2] for phase in phases_of(tmp_path, way) for step in phase.steps]
+    told = order.index("cron-jobs")
+    assert order.index("api-ready") < told
+    assert all(order.index(f"{name}/manifests") < told < order.index(f"{name}/controller-manager") for name in PLANES)
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from upgrade_guard.tools.container_rows import (
     Container,
     parse_container_ids,
     parse_containerd_container,
+    parse_containerd_sandbox,
     parse_crictl_containers,
+    parse_crictl_pods,
     parse_tasks,
 )
 from upgrade_guard.tools.containers import Containers, full_image_name
@@ -263,3 +265,40 @@ def test_extract_unmounts_after_a_failure_too() -> None:
 )
 def test_images_have_their_full_names(short: str, full: str) -> None:
     assert full_image_name(short) == full
+
+
+UID = "6a8d04cf-2c3c-4b6e-9f5e-0d6a4a3f1c55"
+
+
+def test_a_sandbox_as_crictl_gives_it() -> None:
+    row = {
+        "id": "34e805",
+        "metadata": {"name": "db-0", "uid": UID, "namespace": "shop", "attempt": 0},
+        "state": "SANDBOX_READY",
+        "createdAt": "1795848457313191629",
+    }
+    [found] = parse_crictl_pods(json.dumps({"items": [row]}))
+    assert (found.id, found.namespace, found.pod, found.pod_uid) == ("34e805", "shop", "db-0", UID)
+    assert found.created == pytest.approx(1795848457.313191)
+    assert not found.is_of_static_pod
+    assert parse_crictl_pods("{}") == ()
+
+
+def test_a_sandbox_as_containerd_1_6_gives_it() -> None:
+    document = {
+        "ID": "34e805",
+        "Labels": {
+            "component": "kube-apiserver",
+            "io.cri-containerd.kind": "sandbox",
+            "io.kubernetes.pod.name": "kube-apiserver-cp1",
+            "io.kubernetes.pod.namespace": "kube-system",
+            "io.kubernetes.pod.uid": "a2b1e38c65249f666d0602b210f1bf2f",
+        },
+        "Image": "registry.k8s.io/pause:3.10",
+        "CreatedAt": "2026-11-28T06:47:37.313191629Z",
+    }
+    found = parse_containerd_sandbox(json.dumps(document))
+    assert found is not None
+    assert (found.pod, found.created) == ("kube-apiserver-cp1", pytest.approx(1795848457.313191))
+    assert found.is_of_static_pod
+    assert parse_containerd_sandbox(containerd_container("etcd", 0)) is None

@@ -15,7 +15,7 @@ NANOSECONDS = 1_000_000_000
 
 
 def main(place: Place, words: list[str]) -> int:
-    """`ps`, `stop`, `logs`, `images`, `--version`."""
+    """`ps`, `pods`, `stop`, `logs`, `images`, `--version`."""
     values = ("-o", "--output", "--timeout", "-t", "--tail", "--name", "--state", "--label", "--runtime-endpoint", "-r")
     given = take_apart(words, values=values, switches=("-a", "--all", "--version", "-v", "-q", "--quiet"))
     if given.switches & {"--version", "-v"}:
@@ -30,6 +30,11 @@ def main(place: Place, words: list[str]) -> int:
             found = [one for one in found if one.runs]
         name = given.value("--name").strip("^$")
         _show([one for one in found if name in ("", one.name)], output, quiet=bool(given.switches & {"-q", "--quiet"}))
+        return 0
+    if verb == "pods" and not rest and output == "json":
+        with opened(place.directory, node=place.node) as lab:
+            items = [_sandbox(one) for one in lab.records[place.node].containers]
+        say(json.dumps({"items": list({row["id"]: row for row in items}.values())}, indent=2))
         return 0
     if verb == "stop" and rest:
         return _stop(place, rest, float(given.value("--timeout", "-t", default="0")))
@@ -105,6 +110,22 @@ def _row(one: Container) -> dict[str, Any]:
         "createdAt": str(int(one.created * NANOSECONDS)),
         "labels": labels,
         "annotations": {"io.kubernetes.container.restartCount": str(one.attempt)},
+    }
+
+
+def _sandbox(one: Container) -> dict[str, Any]:
+    return {
+        "id": one.sandbox,
+        "metadata": {"attempt": 0, "name": one.pod, "namespace": one.namespace, "uid": one.pod_uid},
+        "state": "SANDBOX_READY" if one.runs else "SANDBOX_NOTREADY",
+        "createdAt": str(int(one.created * NANOSECONDS)),
+        "labels": {
+            "io.kubernetes.pod.name": one.pod,
+            "io.kubernetes.pod.namespace": one.namespace,
+            "io.kubernetes.pod.uid": one.pod_uid,
+        },
+        "annotations": {"kubernetes.io/config.source": "file" if one.static else "api"},
+        "runtimeHandler": "",
     }
 
 

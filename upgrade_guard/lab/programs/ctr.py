@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from upgrade_guard.lab import containers, launchers, processes
@@ -28,7 +29,7 @@ def main(place: Place, words: list[str]) -> int:
             return _containers(place, quiet=quiet)
         case ("containers" | "c", "info", identity):
             with opened(place.directory, node=place.node, reconcile=False) as lab:
-                say(_info(_find(lab.records[place.node], identity)))
+                say(_info(lab.records[place.node], identity))
         case ("tasks" | "t", "ls" | "list"):
             return _tasks(place, quiet=quiet)
         case ("tasks" | "t", "kill", identity):
@@ -88,18 +89,30 @@ def _find(record: NodeRecord, identity: str) -> Container:
     raise Failure(f'ctr: container "{identity}" in namespace "k8s.io": not found')
 
 
-def _info(one: Container) -> str:
-    metadata = {"Metadata": {"Config": {"metadata": {"name": one.name, "attempt": one.attempt}}}}
-    value = base64.b64encode(json.dumps(metadata).encode()).decode()
+def _info(record: NodeRecord, identity: str) -> str:
+    """Of a container, or of a pod's sandbox, which containerd keeps beside them."""
+    sandboxes = {one.sandbox: one for one in reversed(record.containers)}
+    one = sandboxes.get(identity) or _find(record, identity)
     labels = {
-        "io.cri-containerd.kind": "container",
-        "io.kubernetes.container.name": one.name,
+        "io.cri-containerd.kind": "sandbox" if identity in sandboxes else "container",
         "io.kubernetes.pod.name": one.pod,
         "io.kubernetes.pod.namespace": one.namespace,
         "io.kubernetes.pod.uid": one.pod_uid,
     }
-    extensions = {"io.cri-containerd.container.metadata": {"type_url": "github.com/containerd/cri", "value": value}}
-    return json.dumps({"ID": one.id, "Labels": labels, "Image": one.image, "Extensions": extensions}, indent=4)
+    document = {"ID": identity, "Labels": labels, "Image": one.image, "CreatedAt": _moment(one.created)}
+    if identity not in sandboxes:
+        labels["io.kubernetes.container.name"] = one.name
+        metadata = {"Metadata": {"Config": {"metadata": {"name": one.name, "attempt": one.attempt}}}}
+        value = base64.b64encode(json.dumps(metadata).encode()).decode()
+        document["Extensions"] = {
+            "io.cri-containerd.container.metadata": {"type_url": "github.com/containerd/cri", "value": value}
+        }
+    return json.dumps(document, indent=4)
+
+
+def _moment(at: float) -> str:
+    """As Go writes it: nanoseconds, and Z for UTC."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1e9):09d}Z"
 
 
 def _mount(place: Place, image: str, target: Path) -> int:

@@ -34,6 +34,10 @@ VALUES = (
     "--filename",
     "--from-literal",
     "--replicas",
+    "--subresource",
+    "--type",
+    "--patch",
+    "-p",
 )
 SWITCHES = (
     "--all-namespaces",
@@ -60,9 +64,11 @@ KINDS = frozenset(
     {
         "apiservices",
         "configmaps",
+        "cronjobs",
         "daemonsets",
         "deployments",
         "endpointslices",
+        "jobs",
         "mutatingwebhookconfigurations",
         "namespaces",
         "nodes",
