@@ -72,7 +72,7 @@ def _read(configuration: dict[str, Any]) -> KubeadmConfig:
         external_etcd=bool(etcd.get("external")),
         api_version=str(configuration.get("apiVersion") or ""),
         extra_volumes={name: rows for name, part in parts.items() if (rows := _volumes(part.get("extraVolumes")))},
-        extra_envs={name: rows for name, part in parts.items() if (rows := _names(part.get("extraEnvs")))},
+        extra_envs={name: names for name, part in parts.items() if (names := _names(part.get("extraEnvs")))},
     )
 
 
