@@ -8,28 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from memory import directory_in_memory
 from servers import S3, Sshd
-
-MEMORY = Path("/dev/shm")
-ROOM = 4 << 30  # bytes; an etcd takes 128 MiB at once for its log, and a lab has up to three
 
 
 def pytest_configure() -> None:
     """Keep the tests' files in memory where that is possible, and hear signals as a program in the foreground does."""
-    if not os.environ.get("PYTEST_DEBUG_TEMPROOT") and has_room(MEMORY):
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+    if memory := directory_in_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
     # `nohup make test &` starts with some ignored, for good.
     for number, heard in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, heard)
 
 
-def has_room(directory: Path) -> bool:
-    """May programs be made there, and is there space for labs? Half of a test's time was waiting for fsync."""
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return False
-    found = os.statvfs(directory)
-    return found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that several processes end at the same time: matrices, scenarios, then what is short."""
+    order = {"crash": 0, "scenario": 1}
+    items.sort(key=lambda item: order.get(item.path.relative_to(Path(__file__).parent).parts[0], 2))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
