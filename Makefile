@@ -4,9 +4,11 @@ BIN := $(VENV)/bin
 LAB := .lab
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest -W error
+# One more than there are cores: a lab waits for etcd and for kubelets that start.
+WORKERS := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: all bench crash demo docs docs-check faults format fuzz help lab-down lint package prove prove-main revision test types
+.PHONY: all bench check crash demo docs docs-check faults format fuzz help lab-down lint package prove prove-main revision test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
@@ -17,6 +19,9 @@ $(READY): pyproject.toml constraints.txt
 
 bench: $(READY) ## measure what DESIGN promises in numbers, and print the tables
 	for script in tests/bench/*_bench.py; do $(BIN)/python $$script || exit 1; done
+
+check: $(READY) format-check lint types ## before each commit, in a minute: format, lint, types, unit tests of what changed
+	$(PYTEST) $(WORKERS) $$($(BIN)/python tests/changed.py)
 
 crash: $(READY) ## the whole crash matrix, for hours; CRASH='--every 10' tries a tenth of it
 	PYTHONPATH=tests $(BIN)/python -m crash.matrix $(CRASH)
@@ -63,7 +68,7 @@ types: $(READY) ## check types
 	$(BIN)/mypy
 
 test: $(READY) ## every test
-	$(PYTEST) --numprocesses 2 --dist worksteal
+	$(PYTEST) $(WORKERS)
 
 package: $(READY) ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py

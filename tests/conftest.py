@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from memory import directory_in_memory
 from servers import S3, Sshd
 
 
 def pytest_configure() -> None:
-    """Hear signals as a program in the foreground does: `nohup make test &` starts with some ignored, for good."""
+    """Keep the tests' files in memory where that is possible, and hear signals as a program in the foreground does."""
+    if memory := directory_in_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
+    # `nohup make test &` starts with some ignored, for good.
     for number, heard in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, heard)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that several processes end at the same time: matrices, scenarios, then what is short."""
+    order = {"crash": 0, "scenario": 1}
+    items.sort(key=lambda item: order.get(item.path.relative_to(Path(__file__).parent).parts[0], 2))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scenario.stage import Stage, until
 
-from upgrade_guard.lab import processes
+from upgrade_guard.lab import processes, program_server
 from upgrade_guard.lab.gateway import EtcdAway, Gateway
 from upgrade_guard.lab.records import read_record, write_record
 from upgrade_guard.lab.simulation import credentials
@@ -38,12 +38,14 @@ class Checkpoint:
 
     def put_back(self) -> None:
         """As it was."""
+        program_server.stop(self.stage.lab.layout)
         for pid, _ in _etcds(self.stage):
             os.kill(pid, signal.SIGKILL)
         until(lambda: not _etcds(self.stage), what="the end of etcd")
         for number, directory in enumerate(_directories(self.stage)):
             shutil.rmtree(directory)
             _copy(self.kept / str(number), directory)
+        program_server.start(self.stage.lab.settings)
         self._start_etcds()
 
     def _start_etcds(self) -> None:

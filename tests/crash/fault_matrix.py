@@ -22,6 +22,7 @@ from crash.lives import FINAL, ROLLBACK, SCENARIOS, UPGRADE, Scenario, go_on, ne
 from crash.misbehaving import KINDS_OF_A_CHANGE, KINDS_OF_A_READ
 from crash.repeats import changing
 from crash.tape import Point, distinct, read
+from memory import directory_in_memory
 from scenario.stage import Answer, Stage, changed
 
 from upgrade_guard.lab import cluster
@@ -192,7 +193,7 @@ def main() -> int:
     parser.add_argument("--control-planes", type=int, default=1, metavar="N", help="how many the cluster has")
     given = parser.parse_args()
     tally, wrong, completed = Tally(), 0, None
-    with tempfile.TemporaryDirectory(prefix="fault-matrix-") as name:
+    with tempfile.TemporaryDirectory(prefix="fault-matrix-", dir=directory_in_memory()) as name:
         for scenario in (replace(one, control_planes=given.control_planes) for one in (UPGRADE, ROLLBACK)):
             if given.run not in ("all", scenario.name):
                 continue

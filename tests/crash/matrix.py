@@ -20,6 +20,7 @@ from crash.lives import ROLLBACK, SCENARIOS, UPGRADE, Scenario, Story, live, rai
 from crash.power_cut import PowerLine, compiled
 from crash.repeats import Repeated, changing, repeated, without_reason
 from crash.tape import Point, Strike, chains, distinct, kills, power_cuts
+from memory import directory_in_memory
 from scenario.stage import changed
 
 from upgrade_guard.lab import cluster
@@ -131,7 +132,7 @@ def main() -> int:
     parser.add_argument("--control-planes", type=int, default=1, metavar="N", help="how many the cluster has")
     given = parser.parse_args()
     tally, wrong = Tally(), 0
-    with tempfile.TemporaryDirectory(prefix="crash-matrix-") as name:
+    with tempfile.TemporaryDirectory(prefix="crash-matrix-", dir=directory_in_memory()) as name:
         base = Path(name)
         for scenario in (replace(one, control_planes=given.control_planes) for one in (UPGRADE, ROLLBACK)):
             if given.run not in ("all", scenario.name):

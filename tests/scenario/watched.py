@@ -110,10 +110,11 @@ class Watched:
 
 def running_in(directory: Path) -> list[str]:
     """Command lines of the programs of a lab's nodes that run now: a launcher's own, or those that it became."""
+    launchers = (f"{directory}/nodes/", f"{directory.with_name(f'{directory.name}-watched')}/real/")
     return [
         " ".join(words)
         for words in command_lines()
-        if f"'{directory}'" in " ".join(words) or (len(words) > 1 and words[1].startswith(f"{directory}/nodes/"))
+        if f"'{directory}'" in " ".join(words) or (len(words) > 1 and words[1].startswith(launchers))
     ]
 
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upgrade_guard.errors import StepFailed, UsageProblem
-from upgrade_guard.lab import bastion, fault_switch, kubelet, launchers, packages, processes, releases, seed
+from upgrade_guard.lab import (
+    bastion,
+    fault_switch,
+    kubelet,
+    launchers,
+    packages,
+    processes,
+    program_server,
+    releases,
+    seed,
+)
 from upgrade_guard.lab.configuration import write_configuration
 from upgrade_guard.lab.layout import BALANCERS, TURN, LabSettings, Layout, NotALab, load_settings, save_settings
 from upgrade_guard.lab.nodes import make_node
@@ -99,6 +109,7 @@ def up(
     with locked(layout.lock):
         if not layout.complete_file.exists():
             _build(settings)
+    program_server.start(settings)
     _start(settings)
     layout.complete_file.touch()
     for name in faults:
@@ -126,6 +137,7 @@ def down(directory: Path) -> None:
     layout = lab.layout
     with locked(layout.lock):
         fault_switch.stop_watchers(lab.directory)
+        program_server.stop(layout)
         for name in lab.settings.control_planes:
             # By their command line, so that also one is found that no record knows of.
             for process in processes.running_with(f"--data-dir={layout.etcd(name)}"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +25,21 @@ PROGRAMS = (
     "systemctl",
 )
 ETCD_PROGRAMS = ("etcd", "etcdctl", "etcdutl")
+# The server is asked where a process has its FIFO open. Each word here is one of the shell's own, apart from mkfifo.
+# What was asked is never done twice: without an answer the program counts as killed. The shell takes its standard files
+# for other things meanwhile, so the server finds them as 7, 8 and 9.
+LAUNCHER = """#!/bin/sh
+server={server}
+ask() {{
+    read -r pid descriptor < "$server/ready" && [ "$server/requests" -ef "/proc/$pid/fd/$descriptor" ] &&
+        [ -O "$server/requests" ] && {mkfifo} -m 600 "$server/$$" &&
+        echo "$$ $# {node} {program}" > "$server/requests" || return
+    read -r status < "$server/$$" || status=137
+    [ "$status" != no ]
+}}
+ask "$@" 7<&0 8>&1 9>&2 2>/dev/null && exit "$status"
+exec {python} "$@"
+"""
 # Faults that strike inside a program of etcd's image.
 HOOKED = {
     "etcdctl": ("snapshot-truncated", "snapshot-flipped-byte"),
@@ -69,8 +85,13 @@ def put_hooks(settings: LabSettings) -> None:
 
 def _launcher(settings: LabSettings, name: str, program: str) -> str:
     """A shell script and not a `#!` line of Python: such a line may be neither long nor contain a space."""
-    words = (sys.executable, "-I", "-S", "-c", code(settings, name, program))
-    return f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
+    return LAUNCHER.format(
+        server=shlex.quote(str(Layout.of(settings).server)),
+        mkfifo=shlex.quote(shutil.which("mkfifo") or "mkfifo"),
+        node=name,
+        program=program,
+        python=shlex.join((sys.executable, "-I", "-S", "-c", code(settings, name, program))),
+    )
 
 
 def code(settings: LabSettings, name: str, program: str) -> str:
@@ -93,6 +114,4 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        import shutil
-
         shutil.copy2(source, target)

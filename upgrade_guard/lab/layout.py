@@ -135,6 +135,16 @@ class Layout:
         return self.lab / "off" / name
 
     @property
+    def server(self) -> Path:
+        """Where launchers reach the process that answers for the nodes' programs."""
+        return self.lab / "server"
+
+    @property
+    def workers(self) -> Path:
+        """A file PID-NODE for each program that runs in that process."""
+        return self.server / "workers"
+
+    @property
     def authorities(self) -> Path:
         """The cluster's certificate authorities, as the first control plane made them."""
         return self.lab / "authorities"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
-from upgrade_guard.lab import containers, kubelet, launchers, processes
+from upgrade_guard.lab import containers, kubelet, launchers, processes, program_server
 from upgrade_guard.lab.layout import Layout
 from upgrade_guard.lab.simulation import Simulation, opened
 
@@ -39,6 +38,7 @@ def cut(lab: Simulation, name: str) -> None:
         processes.stop(*connection, containers.GRACE)
     for program in (*launchers.PROGRAMS, *launchers.ETCD_PROGRAMS):
         _kill(launchers.code(lab.settings, name, program))
+    program_server.kill_programs(layout, name)
     _kill(f"--data-dir={layout.etcd(name)}")
     kubelet.stop(record)
     for container in record.containers:
@@ -56,6 +56,5 @@ def boot(lab: Simulation, name: str) -> None:
 
 
 def _kill(word: str) -> None:
-    for pid, begun in processes.running_with(word):
-        processes.send(pid, begun, signal.SIGKILL)
-        processes.stop(pid, begun, 0.0)  # returns when it is gone
+    for process in processes.running_with(word):
+        processes.kill(*process)

@@ -1,7 +1,7 @@
-"""The only real processes of a lab: etcd, and the watcher of one fault. Started in sessions of their own, known by pid.
+"""The real processes of a lab: etcd, the server of its programs, and the watcher of one fault.
 
-A lab has no daemon that could wait for them, so a process is judged by /proc: the same pid with another start time
-is somebody else's, and a zombie is dead.
+Each is started in a session of its own and known by its pid. Nobody waits for them, so a process is judged by /proc:
+the same pid with another start time is somebody else's, and a zombie is dead.
 """
 
 from __future__ import annotations
@@ -89,6 +89,13 @@ def stop(pid: int, since: int, grace: float) -> None:
     while alive(pid, since):
         if time.monotonic() > deadline:
             send(pid, since, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def kill(pid: int, since: int) -> None:
+    """SIGKILL; returns when it is gone."""
+    send(pid, since, signal.SIGKILL)
+    while alive(pid, since):
         time.sleep(0.005)
 
 

@@ -1,6 +1,6 @@
 """One look at the lab: read everything under the lock, let kubelets, controllers and proxies catch up, write it back.
 
-There is no daemon. Every program of a node does this first, so that whatever an operator can see has had its
+Nothing goes on by itself. Every program of a node does this first, so that whatever an operator can see has had its
 effect, and what a stopped kubelet left undone stays undone.
 """
 

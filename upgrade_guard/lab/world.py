@@ -66,7 +66,7 @@ class World:
             found: Object = json.loads(entry.value)
             found["metadata"]["resourceVersion"] = str(entry.revision)
             self._objects[entry.key] = found
-            self._stored[entry.key] = _text(found)
+            self._stored[entry.key] = entry.value  # as _text wrote it
 
     def load_kind(self, plural: str) -> None:
         """Bring a kind into memory that is not there from the start."""

@@ -6,6 +6,7 @@ import posixpath
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from upgrade_guard.errors import UnexpectedOutput
@@ -61,6 +62,7 @@ def parse_static_pod(text: str, component: str = "") -> StaticPod:
         raise _odd(text, f"{type(problem).__name__}: {problem}"[:_SHOWN]) from problem
 
 
+@lru_cache(maxsize=32)  # the same few manifests are looked at in step after step, and YAML is slow
 def _pod(text: str, component: str) -> StaticPod:
     document = _document(text)
     spec = _mapping(document.get("spec"), text, "spec")

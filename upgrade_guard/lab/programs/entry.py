@@ -11,6 +11,8 @@ from pathlib import Path
 
 from upgrade_guard.lab.layout import Layout, NotALab
 
+# Where each of them is a module.
+PROGRAMS = "upgrade_guard.lab.programs"
 # What the programs of a lab answer to words that they do not know (EX_USAGE of sysexits.h).
 UNKNOWN = 64
 # What every program answers on a machine without power, where none can run: as ssh does.
@@ -92,7 +94,7 @@ def run(program: str, node: str, directory: str) -> None:
     if Layout(Path(directory)).off_mark(node).exists():
         complain(f"{program}: the machine of {node} is off")
         sys.exit(OFF)
-    module = importlib.import_module(f"upgrade_guard.lab.programs.{program.replace('-', '_')}")
+    module = importlib.import_module(f"{PROGRAMS}.{program.replace('-', '_')}")
     main: Callable[[Place, list[str]], int] = module.main
     try:
         status = main(Place(Path(directory), node), sys.argv[1:])

@@ -1,0 +1,301 @@
+"""The process that answers for the programs of a lab's nodes, so that not each of them has to start a Python.
+
+A launcher writes its process id into the FIFO `requests` and waits at a FIFO of its own for the exit status. Here a
+worker is forked for it, which has the launcher's words, environment, directory and standard files, and nothing else
+of anybody. Where the launcher is killed, its worker is killed too. A launcher that finds no server, or hears "no" from
+it, starts a Python of its own: the server makes a lab faster and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import select
+import signal
+import stat
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from upgrade_guard.lab import processes
+from upgrade_guard.lab.layout import LabSettings, Layout
+from upgrade_guard.lab.programs import entry
+
+MODULE = "upgrade_guard.lab.program_server"
+# Some that programs import only when they need them.
+PRELOADED = ("encodings.idna", "ssl", "tempfile")
+LOOK_AFTER = 30.0  # seconds between two looks at whether the lab is still there
+GRACE = 1.0
+NO = "no"
+# Where a launcher keeps its standard input, output and error while the shell uses theirs for asking us.
+STANDARD_FILES = (7, 8, 9)
+
+
+def start(settings: LabSettings) -> None:
+    """Start a lab's server anew; it is ready when the file `ready` names it. Without pidfds there is none."""
+    stop(Layout.of(settings))
+    if hasattr(os, "pidfd_open"):
+        package = str(Path(__file__).resolve().parents[2])
+        code = f"import sys; sys.path.insert(0, {package!r}); from {MODULE} import serve; serve(sys.argv[1])"
+        log = Layout.of(settings).lab / "server.log"
+        processes.start((sys.executable, "-I", "-S", "-c", code, _word(Layout.of(settings))), log)
+
+
+def stop(layout: Layout) -> None:
+    """End a lab's server and everything that runs in it."""
+    for server in processes.running_with(_word(layout)):
+        processes.stop(*server, GRACE)
+    for worker in _workers(layout):
+        processes.kill(*worker)
+
+
+def kill_programs(layout: Layout, name: str) -> None:
+    """End at once what runs in the server for a node, except the program that asks for it."""
+    for worker in _workers(layout, name):
+        processes.kill(*worker)
+
+
+def _word(layout: Layout) -> str:
+    """The word of its command line by which a lab's server is known."""
+    return f"--lab={layout.directory}"
+
+
+def _workers(layout: Layout, name: str = "") -> list[tuple[int, int]]:
+    """Pid and start time of the workers that run, of one node or of all."""
+    found = []
+    for path in layout.workers.glob(f"*-{name or '*'}"):
+        pid = int(path.name.partition("-")[0])
+        if pid != os.getpid():
+            found.append((pid, processes.begun(pid)))
+    return found
+
+
+@dataclass
+class Launcher:
+    """One that waits for its worker. `pidfd` tells of its death, `reply` is its FIFO."""
+
+    pid: int
+    pidfd: int
+    reply: int
+    worker: int = 0
+    worker_pidfd: int = -1
+
+
+class Refused(Exception):
+    """The launcher has to start a Python of its own."""
+
+
+class Server:
+    """The loop: requests, ends of workers, deaths of launchers."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        layout.workers.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (*layout.workers.iterdir(), *layout.server.glob("[0-9r]*")):
+            path.unlink()
+        self._path = layout.server / "requests"
+        os.mkfifo(self._path, 0o600)
+        # For reading and writing, so that it never ends and nobody waits to open it.
+        self._requests = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
+        self._inode = os.fstat(self._requests).st_ino
+        self._rest = b""
+        self._launchers: dict[int, Launcher] = {}  # by each of its descriptors that is polled
+        self._poll = select.poll()
+        self._poll.register(self._requests, select.POLLIN)
+
+    def tell(self) -> None:
+        """From now on, launchers find this process: it has the FIFO open as this descriptor."""
+        beside = self._layout.server / "ready.new"
+        beside.write_text(f"{os.getpid()} {self._requests}\n")
+        beside.replace(self._layout.server / "ready")
+
+    def run(self) -> None:
+        """Until the lab is gone."""
+        while self._is_there():
+            for descriptor, _ in self._poll.poll(LOOK_AFTER * 1000):
+                launcher = self._launchers.get(descriptor)
+                if descriptor == self._requests:
+                    *lines, self._rest = (self._rest + os.read(self._requests, 65536)).split(b"\n")
+                    for line in lines:
+                        self._begin(line.decode())
+                elif launcher is not None and descriptor == launcher.worker_pidfd:
+                    self._answer(launcher)
+                elif launcher is not None:
+                    self._forget(launcher)
+
+    def _is_there(self) -> bool:
+        with suppress(OSError):
+            return self._path.stat().st_ino == self._inode
+        return False
+
+    def _begin(self, line: str) -> None:
+        number, count, node, program = line.split()
+        pid, launcher = int(number), None
+        try:
+            pidfd = os.pidfd_open(pid)
+            # For reading and writing here too: the launcher may not have come to open it.
+            launcher = Launcher(pid, pidfd, os.open(self._layout.server / number, os.O_RDWR | os.O_NONBLOCK))
+            request = Request.of(pid, int(count))
+        except Refused:
+            assert launcher is not None  # noqa: S101 - it was made before
+            os.write(launcher.reply, f"{NO}\n".encode())
+        except OSError:  # it died
+            (self._layout.server / number).unlink(missing_ok=True)
+            return
+        else:
+            launcher.worker = os.fork()
+            if not launcher.worker:
+                request.work(self._layout, node, program)
+            request.close()
+            launcher.worker_pidfd = os.pidfd_open(launcher.worker)
+        for descriptor in (launcher.pidfd, launcher.worker_pidfd):
+            if descriptor >= 0:
+                self._launchers[descriptor] = launcher
+                self._poll.register(descriptor, select.POLLIN)
+
+    def _answer(self, launcher: Launcher) -> None:
+        """The worker has ended: tell its status, and keep the FIFO open until the launcher has read that."""
+        status = self._bury(launcher)
+        os.write(launcher.reply, f"{status if status >= 0 else 128 - status}\n".encode())
+
+    def _forget(self, launcher: Launcher) -> None:
+        """The launcher has ended, or was killed: then its worker has to die as well."""
+        if launcher.worker_pidfd >= 0:
+            with suppress(ProcessLookupError):
+                os.killpg(launcher.worker, signal.SIGKILL)
+            self._bury(launcher)
+        self._close(launcher.pidfd)
+        os.close(launcher.reply)
+        (self._layout.server / str(launcher.pid)).unlink(missing_ok=True)
+
+    def _bury(self, launcher: Launcher) -> int:
+        status = os.waitstatus_to_exitcode(os.waitpid(launcher.worker, 0)[1])
+        self._close(launcher.worker_pidfd)
+        launcher.worker_pidfd = -1
+        for path in self._layout.workers.glob(f"{launcher.worker}-*"):
+            path.unlink()
+        return status
+
+    def _close(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        del self._launchers[descriptor]
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a launcher was started with."""
+
+    pid: int
+    words: list[str]
+    environment: dict[bytes, bytes]
+    umask: int
+    files: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pid: int, count: int) -> Request:
+        """Read it from /proc. Raises Refused, and OSError when the launcher is gone."""
+        of_launcher = Path(f"/proc/{pid}")
+        environment = dict(
+            entry.split(b"=", 1) for entry in (of_launcher / "environ").read_bytes().split(b"\0") if b"=" in entry
+        )
+        if b"LD_PRELOAD" in environment:
+            raise Refused  # this process has not loaded that
+        words = [os.fsdecode(word) for word in (of_launcher / "cmdline").read_bytes().split(b"\0")[:-1]]
+        status = (of_launcher / "status").read_text().splitlines()
+        umask = next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))
+        files: list[int] = []
+        try:
+            for number in STANDARD_FILES:
+                files.append(opened_again(pid, number))  # noqa: PERF401 - closed one by one when there is no next
+        except BaseException:
+            for file in files:
+                os.close(file)
+            raise
+        return cls(pid, words[len(words) - count :], environment, umask, tuple(files))
+
+    def close(self) -> None:
+        """The worker has them."""
+        for file in self.files:
+            os.close(file)
+
+    def work(self, layout: Layout, node: str, program: str) -> None:
+        """Be that program, and end as it does."""
+        status = 1
+        try:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            # Before it looks whether its machine has power: who takes the power away kills those that are written here.
+            (layout.workers / f"{os.getpid()}-{node}").touch()
+            os.umask(self.umask)
+            os.chdir(f"/proc/{self.pid}/cwd")
+            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, self.pid))
+            for number, file in enumerate(self.files):
+                os.dup2(file, number)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            os.environb.clear()
+            os.environb.update(self.environment)
+            sys.argv = ["-c", *self.words]
+            entry.run(program, node, str(layout.directory))
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except BaseException:  # noqa: BLE001 - as Python itself ends a program
+            traceback.print_exc()
+        finally:
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+
+def opened_again(pid: int, number: int) -> int:
+    """A standard file of another process, with a position of its own. Raises Refused where that would be noticed.
+
+    It is not noticed with a pipe, a terminal and /dev/null, nor with a file that is only read, or always written at its
+    end. What is open for reading and writing is what its maker reads back (a memfd, for one): that is written at its
+    end too. A shell's `> file` is none of these; the next program would write over what this one wrote.
+    """
+    path = f"/proc/{pid}/fd/{number}"
+    try:
+        kind = Path(path).stat().st_mode
+        fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/fdinfo/{number}").read_text().splitlines())
+    except FileNotFoundError as problem:
+        if Path(f"/proc/{pid}").exists():
+            raise Refused from problem  # it is closed
+        raise
+    flags = int(fields["flags"], 8)
+    access = flags & os.O_ACCMODE
+    if stat.S_ISREG(kind):
+        if access == os.O_WRONLY and not flags & os.O_APPEND:
+            raise Refused
+        file = os.open(path, access | (0 if access == os.O_RDONLY else os.O_APPEND))
+        os.lseek(file, int(fields["pos"]), os.SEEK_SET)
+        return file
+    if not (stat.S_ISFIFO(kind) or stat.S_ISCHR(kind)):
+        raise Refused
+    try:
+        # Not blocking: the other end of a pipe may be closed by now.
+        file = os.open(path, access | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as problem:
+        raise Refused from problem  # nobody reads that pipe; the launcher's own Python will find that out
+    os.set_blocking(file, True)
+    return file
+
+
+def serve(word: str) -> None:
+    """The process itself. Raises OSError when the lab's directory is taken away."""
+    layout = Layout(Path(word.partition("=")[2]))
+    os.umask(0o077)
+    os.chdir("/")
+    from upgrade_guard.lab.launchers import HOOKED, PROGRAMS  # late: it starts us
+
+    for name in (*PRELOADED, *(f"{entry.PROGRAMS}.{name.replace('-', '_')}" for name in (*PROGRAMS, *HOOKED))):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is here now is shared with every worker
+    server = Server(layout)
+    server.tell()
+    server.run()
