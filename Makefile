@@ -13,7 +13,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(TOOLS)/bin/uv pip compile --quie
 PYTEST := $(BIN)/pytest -W error
 
 .DEFAULT_GOAL := help
-.PHONY: all bench crash demo docs docs-check faults format fuzz help lab-down lint lock package prove prove-main revision sbom test types
+.PHONY: all bench crash demo docs docs-check etcd faults format fuzz help lab-down lint lock package prove prove-main revision sbom test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
@@ -49,6 +49,9 @@ demo: $(READY) ## an upgrade of a rehearsal cluster, from 1.27 to 1.28, here and
 	@echo '  $(BIN)/upgrade-guard lab run v1.28.0 --dir $(LAB)-rollback --fault apply-fails-after-etcd --keep --yes'
 	@echo 'Remove the rehearsal clusters:'
 	@echo '  make lab-down'
+
+etcd: $(READY) ## build a newer etcd for the lab than the package has, and print where it is (Go)
+	$(BIN)/python tests/newer_etcd.py
 
 fuzz: $(READY) ## EXAMPLES=2000: hostile input for everything that reads, other input each time
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PYTEST) tests/unit/hostile --timeout 0
