@@ -3,19 +3,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB := .lab
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/tools
+QUIETLY := --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install $(QUIETLY)
+# For Python 3.11 and newer on x86_64 and aarch64, with the hashes of every file of a release. What is in a lock file
+# stays at its version unless UPGRADE says otherwise; no file says where the packages come from.
+LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-strip-extras $(UPGRADE)
 PYTEST := $(BIN)/pytest -W error
 # One more than there are cores: a lab waits for etcd and for kubelets that start.
 WORKERS := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: all bench check crash demo docs docs-check faults format fuzz help lab-down lint package prove prove-main revision test types
+.PHONY: all bench check crash demo docs docs-check etcd faults format fuzz help lab-down lint lock package prove prove-main
+.PHONY: revision sbom test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
-$(READY): pyproject.toml constraints.txt
+# Everything comes by its hash from the lock files; then the project itself, which is built with what is installed.
+$(READY): pyproject.toml requirements/dev.txt
 	test -x $(BIN)/python || python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --require-hashes --requirement requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	touch $(READY)
+
+$(TOOLS)/.ready: requirements/tools.txt
+	test -x $(TOOLS)/bin/python || python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install $(QUIETLY) --require-hashes --requirement requirements/tools.txt
+	touch $(TOOLS)/.ready
 
 bench: $(READY) ## measure what DESIGN promises in numbers, and print the tables
 	for script in tests/bench/*_bench.py; do $(BIN)/python $$script || exit 1; done
@@ -40,6 +55,9 @@ demo: $(READY) ## an upgrade of a rehearsal cluster, from 1.27 to 1.28, here and
 	@echo '  $(BIN)/upgrade-guard lab run v1.28.0 --dir $(LAB)-rollback --fault apply-fails-after-etcd --keep --yes'
 	@echo 'Remove the rehearsal clusters:'
 	@echo '  make lab-down'
+
+etcd: $(READY) ## build a newer etcd for the lab than the package has, and print where it is (Go)
+	$(BIN)/python tests/newer_etcd.py
 
 fuzz: $(READY) ## EXAMPLES=2000: hostile input for everything that reads, other input each time
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(PYTEST) tests/unit/hostile --timeout 0
@@ -70,7 +88,17 @@ types: $(READY) ## check types
 test: $(READY) ## every test
 	$(PYTEST) $(WORKERS)
 
-package: $(READY) ## build the wheel and use it without development dependencies
+# The development set decides; what is installed elsewhere is a part of it.
+lock: $(TOOLS)/.ready ## write the lock files anew; UPGRADE=--upgrade or UPGRADE='--upgrade-package NAME' takes newer ones
+	$(LOCK) requirements/tools.in --output-file requirements/tools.txt
+	$(LOCK) pyproject.toml --extra dev --no-emit-package upgrade-guard --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(LOCK) pyproject.toml --constraint requirements/dev.txt --extra lab --output-file requirements/lab.txt
+
+sbom: $(READY) $(TOOLS)/.ready ## write dist/upgrade-guard.cdx.json: what an installation consists of (CycloneDX)
+	$(BIN)/python tests/sbom.py dist/upgrade-guard.cdx.json
+
+package: $(READY) $(TOOLS)/.ready ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py
 
 prove: $(READY) ## real kubeadm clusters on this machine: every scenario, about an hour and a half (root, Go, apt)

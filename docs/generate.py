@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 REFERENCE = Path(__file__).parent / "reference"
+DEVELOPERS = Path(__file__).parent.parent / "tests"
+"""Where scripts of developers lie that the pages need."""
 WRITTEN_BY = "<!-- Written by docs/generate.py from the code. Change the code, then: make docs -->\n"
 HELP_WIDTH = 78
 """The width at which help is folded on any terminal of 80 columns or more."""
@@ -205,6 +207,27 @@ def answers() -> str:
     return head + "".join(rows)
 
 
+def dependencies() -> str:
+    """What an installation brings along, and under which licences."""
+    import licences
+
+    runtime = licences.dependencies("runtime")
+    lab = [one for one in licences.dependencies("lab") if one not in runtime]
+    lines = [
+        "# Dependencies",
+        "",
+        "The Python packages that an installation brings along, at the versions that are tested, with their licences.",
+        "The versions are those of `requirements/runtime.txt`; `requirements/lab.txt` has the rehearsal cluster too.",
+        "All of these licences are permissive; `make docs-check` fails when a package comes under another one.",
+        "`make sbom` writes the same as CycloneDX JSON.",
+        "How to install these files and no others is in [install what was tested](../how-to/install.md).",
+    ]
+    for title, packages in (("upgrade-guard", runtime), ("The extra `lab`", lab)):
+        lines += ["", f"## {title}", "", "| package | version | licence |", "|---|---|---|"]
+        lines += [f"| {one.name} | {one.version} | {one.licence} |" for one in packages]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli,
     "configuration.md": configuration,
@@ -214,6 +237,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "exit-codes.md": exit_codes,
     "journal.md": journal,
     "faults.md": faults,
+    "dependencies.md": dependencies,
 }
 
 
@@ -243,4 +267,5 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(DEVELOPERS))
     raise SystemExit(main(sys.argv[1:]))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upgrade_guard.cli import wiring
+from upgrade_guard.cli import audit_heads, wiring
+from upgrade_guard.cli.audit_heads import Heads
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand, QuickGroup
-from upgrade_guard.errors import GuardError, JournalProblem, UsageProblem
+from upgrade_guard.errors import JournalProblem, UsageProblem
 
 if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
@@ -46,7 +46,10 @@ def verify(
         typer.Option("--export", metavar="FILE", help="Check an export instead of the journal, which is not needed."),
     ] = None,
     remote: Annotated[
-        bool, typer.Option("--remote", help="Compare with the heads that bundles and their off-site copies have.")
+        bool,
+        typer.Option(
+            "--remote", help="Compare with the heads that bundles, their off-site copies and control planes have."
+        ),
     ] = False,
 ) -> None:
     """Look over all of history for rows that were edited, removed, inserted or reordered.
@@ -59,11 +62,11 @@ def verify(
         raise UsageProblem(
             "--remote compares the journal, and not an export", hint="upgrade-guard audit verify --remote"
         )
-    heads = _heads(front) if remote else Heads()
-    found = _of_export(front, export, kept) if export else _of_journal(front, kept, heads.known)
+    heads = None if export else _heads(front, remote=remote)
+    found = _of_export(front, export, kept) if export else _of_journal(front, kept, heads)
 
     def shown() -> str:
-        return "\n".join((_told(found, export, kept, front), *_told_of(heads, remote=remote)))
+        return "\n".join((_told(found, export, kept, front), *(audit_heads.told(heads) if heads else ())))
 
     answer = {
         "whole": found.whole,
@@ -75,8 +78,8 @@ def verify(
         "breaches": found.breaches,
         "more": found.more,
     }
-    if remote:
-        answer["compared"] = {"heads": len(heads.known), "strangers": heads.strangers, "problems": heads.problems}
+    if heads is not None:
+        answer["compared"] = audit_heads.answer(heads)
     front.answer(answer, shown if found.whole else None)
     if not found.whole:
         raise _broken(found, export)
@@ -117,62 +120,23 @@ def export(
     front.answer({"path": str(output), "run": run_id, "head": head}, lambda: told)
 
 
-@dataclass(frozen=True)
-class Heads:
-    """What was found outside of the journal: `known` heads with the place of each, of runs that the journal has;
-    `strangers` are bundles and copies of other runs, `problems` what could not be looked at.
-    """
-
-    known: Mapping[str, str] = field(default_factory=dict)
-    strangers: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-def _heads(front: Front) -> Heads:
-    from upgrade_guard.phases.copies import target
-    from upgrade_guard.vault.bundle import Vault
-
+def _heads(front: Front, *, remote: bool) -> Heads | None:
+    """Nothing is looked for elsewhere unless somebody asks, or signatures are to be looked at."""
     config = front.settings().config
-    found = [
-        (bundle.manifest.history_head, bundle.manifest.run_id, str(bundle.path))
-        for bundle in Vault(config.vault.path).bundles()
-    ]
-    problems = []
-    with wiring.looking(config) as site:
-        for url in config.vault.offsite:
-            try:
-                listing = target(site, url).listing()
-            except GuardError as problem:
-                problems.append(f"{url} cannot be looked at: {problem.message}")
-                continue
-            problems += listing.problems
-            found += [(copy.history_head, copy.run_id, f"{url.rstrip('/')}/{copy.name}") for copy in listing.copies]
+    if not remote and not config.audit.allowed_signers:
+        return None
     with wiring.reading(config) as journal:
-        ours = _there(journal, front).run_ids()
-    return Heads(
-        {head: where for head, run, where in found if head and run in ours},
-        tuple(where for _, run, where in found if run not in ours),
-        tuple(problems),
-    )
+        return audit_heads.gathered(config, _there(journal, front), remote=remote)
 
 
-def _told_of(heads: Heads, *, remote: bool) -> list[str]:
-    if not remote:
-        return []
-    lines = [f"Compared with {len(heads.known)} head(s) in bundles and their copies: each is one of the rows."]
-    if heads.strangers:
-        lines.append(
-            f"{len(heads.strangers)} are of runs that this journal does not have, another machine's, or its end was "
-            f"cut off: {', '.join(heads.strangers[:3])}"
-        )
-    return [*lines, *heads.problems]
-
-
-def _of_journal(front: Front, kept: str, elsewhere: Mapping[str, str]) -> Audit:
+def _of_journal(front: Front, kept: str, heads: Heads | None) -> Audit:
     from upgrade_guard.ui.counting import counted
 
+    elsewhere = heads.known if heads else {}
     with wiring.reading(front.settings().config) as journal, counted(front.screen, "Rows read") as heard:
-        return _there(journal, front).audit(kept, heard, elsewhere)
+        found = _there(journal, front).audit(kept, heard, elsewhere)
+    forged = heads.signatures.bad if heads and heads.signatures else ()
+    return replace(found, breaches=(*found.breaches, *forged))
 
 
 def _of_export(front: Front, path: Path, kept: str) -> Audit:

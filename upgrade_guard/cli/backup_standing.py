@@ -194,8 +194,8 @@ def answer(found: BackupStanding, timer: TimerStanding | None = None) -> dict[st
     }
 
 
-def figures(found: BackupStanding) -> Figures:
-    """The same for Prometheus."""
+def figures(found: BackupStanding, head: str) -> Figures:
+    """The same for Prometheus, with the head of history."""
     from upgrade_guard.vault.metrics import Figures
 
     fresh, proven, drill = found.freshness, found.proven, found.drill
@@ -215,6 +215,7 @@ def figures(found: BackupStanding) -> Figures:
         drill_ok=drill.ok if drill else None,
         drill_restore_seconds=drill.restore_seconds if drill else None,
         pruned_at=found.pruned_at,
+        history_head=head,
     )
 
 
@@ -227,7 +228,7 @@ def tell_monitoring(config: Config, journal: Journal) -> str:
     from upgrade_guard.vault.metrics import write_metrics
 
     try:
-        write_metrics(Path(config.backup.metrics_dir), figures(gather(config, journal)))
+        write_metrics(Path(config.backup.metrics_dir), figures(gather(config, journal), journal.head()))
     except GuardError as problem:
         return f"Monitoring was not told: {problem.message}"
     return ""

@@ -93,7 +93,7 @@ def metrics(context: typer.Context) -> None:
     front = Front.of(context)
     config = front.settings().config
     with wiring.reading(config) as journal:
-        found = backup_standing.figures(backup_standing.gather(config, journal))
+        found = backup_standing.figures(backup_standing.gather(config, journal), journal.head() if journal else "")
     text = exposition(found)
     if not config.backup.metrics_dir:
         front.answer({"path": None, "text": text}, text.rstrip)

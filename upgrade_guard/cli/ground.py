@@ -90,7 +90,7 @@ def cluster_lock(site: Site, journal: Journal, run: Run, operator: str) -> Clust
         since=site.clock.now().isoformat(timespec="seconds"),
         doing=f"{run.kind.value} to {run.target}",
     )
-    return ClusterLock(site, owner, over)
+    return ClusterLock(site, owner, over, journal.head)
 
 
 def known(facts: Facts) -> Cluster | None:

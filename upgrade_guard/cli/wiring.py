@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -188,6 +189,7 @@ def drive(
         clock=clock,
         recorded=lambda: recorded_in(journal.results_of(PROGRAMS)),
         history_head=journal.head,
+        ssh_agent=os.environ.get("SSH_AUTH_SOCK", ""),
     )
     sites.append(site)
     ground = Ground(site, journal, run, operator())
@@ -214,6 +216,7 @@ def drive(
         transcript.close()
         _tell_what_was_taken_back(front, journal, run)
         _tell_monitoring(front, config, journal)
+        _tell_system_log(journal, run)
         if transcript.log_problem:
             front.screen.tell(f"The run's log is incomplete: {transcript.log_problem}", style="yellow")
 
@@ -232,6 +235,17 @@ def _tell_monitoring(front: Front, config: Config, journal: Journal) -> None:
     trouble = tell_monitoring(config, journal)
     if trouble:
         front.screen.tell(trouble, style="yellow")
+
+
+def _tell_system_log(journal: Journal, run: Run) -> None:
+    """A witness of history that may be kept on another machine; where there is no log nothing is told."""
+    from upgrade_guard.hosts.system_log import tell_system_log
+
+    with suppress(GuardError):
+        now = journal.run(run.id)
+        tell_system_log(
+            f"history head {journal.head()}: {now.kind.value} {now.id} of {now.cluster!r} is {now.state.value}"
+        )
 
 
 def given_up(names: tuple[str, ...]) -> dict[str, ApprovalRecord]:

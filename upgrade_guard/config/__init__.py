@@ -3,6 +3,7 @@
 from upgrade_guard.config.loading import Settings, candidate_paths, default_state_dir, load
 from upgrade_guard.config.schema import (
     SCHEMA,
+    AuditSettings,
     BackupSettings,
     ClusterSettings,
     Config,
@@ -13,6 +14,7 @@ from upgrade_guard.config.schema import (
 
 __all__ = [
     "SCHEMA",
+    "AuditSettings",
     "BackupSettings",
     "ClusterSettings",
     "Config",

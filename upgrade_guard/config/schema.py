@@ -222,6 +222,27 @@ class CanarySettings:
 
 
 @dataclass(frozen=True)
+class AuditSettings:
+    """What shows that history was not written anew."""
+
+    signing_key: str = _key(
+        FILE,
+        "",
+        "The ssh key that signs the head of history in each bundle: a private key without a passphrase, or the public "
+        "one of a key in the agent.",
+        sample='"/etc/upgrade-guard/history_ed25519"',
+        shown="heads are not signed",
+    )
+    allowed_signers: str = _key(
+        FILE,
+        "",
+        "Whose signatures `audit verify` accepts, as ssh-keygen reads it (ALLOWED SIGNERS).",
+        sample='"/etc/upgrade-guard/allowed_signers"',
+        shown="signatures are not looked at",
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything an operator may set. Build it with `load`; nodes carry the "*" entry's values already."""
 
@@ -239,6 +260,7 @@ class Config:
     upgrade: UpgradeSettings = field(default_factory=UpgradeSettings)
     rollback: RollbackSettings = field(default_factory=RollbackSettings)
     canary: CanarySettings = field(default_factory=CanarySettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
 
     def node(self, name: str) -> NodeSettings:
         """The settings of that node: its own entry over the "*" entry over kubeadm's defaults."""
@@ -319,6 +341,7 @@ SECTIONS: dict[str, type] = {
     "upgrade": UpgradeSettings,
     "rollback": RollbackSettings,
     "canary": CanarySettings,
+    "audit": AuditSettings,
 }
 NODE_TABLE = Table(
     "nodes.NAME",

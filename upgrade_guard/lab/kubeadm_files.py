@@ -108,7 +108,7 @@ def put_kubelet_files(settings: LabSettings, name: str, version: str, configurat
     if series < INSTANCE_CONFIG:
         flags.append(f"--container-runtime-endpoint={SOCKET}")
     if series < NO_INFRA_IMAGE:
-        flags.append(f"--pod-infra-container-image={releases.image('pause', version)}")
+        flags.append(f"--pod-infra-container-image={releases.image('pause', version, settings.etcd_version)}")
     (own / "kubeadm-flags.env").write_text(f'KUBELET_KUBEADM_ARGS="{" ".join(flags)}"\n')
     if series >= INSTANCE_CONFIG:
         (own / "instance-config.yaml").write_text(f"containerRuntimeEndpoint: {SOCKET}\n")
@@ -130,7 +130,7 @@ def upgrade_addons(place: Place, target: str) -> None:
             ("daemonsets", "kube-proxy", "kube-proxy"),
         ):
             found = world.get(plural, "kube-system", name)
-            image = releases.image(component, target)
+            image = releases.image(component, target, lab.settings.etcd_version)
             if found is not None and found["spec"]["template"]["spec"]["containers"][0]["image"] != image:
                 found["spec"]["template"]["spec"]["containers"][0]["image"] = image
                 found["metadata"]["generation"] += 1

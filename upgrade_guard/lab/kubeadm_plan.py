@@ -59,7 +59,7 @@ def _tables(lab: Simulation, world: World, current: str, target: str, own: str) 
         rows += [(component, name, tag_of(lab, name, component), target) for name in lab.settings.control_planes]
     rows.append(("kube-proxy", "", current[1:] if with_nodes else current, target))
     rows.append(("CoreDNS", "", releases.COREDNS[releases.minor(current)], releases.COREDNS[releases.minor(series)]))
-    wanted = releases.ETCD[releases.minor(series)]
+    wanted = releases.etcd_tag(series, lab.settings.etcd_version)
     rows += [("etcd", name, tag_of(lab, name, "etcd"), wanted) for name in lab.settings.control_planes]
     _table(
         rows if with_nodes else list(dict.fromkeys((one, "", old, new) for one, _, old, new in rows)),

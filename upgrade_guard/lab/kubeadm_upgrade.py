@@ -126,7 +126,7 @@ def _pull(upgrade: Upgrade) -> None:
     upgrade.pause()
     with opened(upgrade.place.directory, node=upgrade.place.node) as lab:
         record = lab.records[upgrade.place.node]
-        record.images = sorted({*record.images, *releases.images(upgrade.target)})
+        record.images = sorted({*record.images, *releases.images(upgrade.target, upgrade.settings.etcd_version)})
 
 
 def _static_pods(upgrade: Upgrade) -> None:

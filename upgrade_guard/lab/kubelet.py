@@ -103,7 +103,7 @@ def sync_static_pods(settings: LabSettings, record: NodeRecord) -> None:
 
 
 def _crashes(settings: LabSettings, record: NodeRecord, pod: StaticPod) -> bool:
-    if pod.image == releases.image(pod.name, settings.from_version):
+    if pod.image == releases.image(pod.name, settings.from_version, settings.etcd_version):
         return False
     switched = (
         fault

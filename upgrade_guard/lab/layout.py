@@ -45,6 +45,7 @@ class LabSettings:
     `endpoint` is the address before several control planes ("": there is none), and `balancer` how it answers.
     `over_ssh`: the configuration reaches the nodes over the lab's own `ssh`, so that a machine can be lost. `domain`
     makes the nodes' names whole ones (`cp1.lab.example`), `ipv6` their addresses, those of pods and of services.
+    `etcd_version` is what the programs in `etcd_binaries` are, and what every image of etcd is called by.
     """
 
     directory: str
@@ -65,6 +66,7 @@ class LabSettings:
     over_ssh: bool = False
     domain: str = ""
     ipv6: bool = False
+    etcd_version: str = "3.5.1"
 
     def member(self, name: str) -> str:
         """What etcd calls the member of that control plane: where nodes have a domain, not what the node is called."""

@@ -120,7 +120,7 @@ def manifest(settings: LabSettings, name: str, component: str, version: str) -> 
         annotations["kubeadm.kubernetes.io/etcd.advertise-client-urls"] = client
         return _pod(
             component,
-            releases.image(component, version),
+            releases.image(component, version, settings.etcd_version),
             _etcd_flags(settings, name, layout),
             annotations,
             [("etcd-data", layout.etcd(name), "DirectoryOrCreate"), ("etcd-certs", pki / "etcd", "DirectoryOrCreate")],
@@ -134,7 +134,7 @@ def manifest(settings: LabSettings, name: str, component: str, version: str) -> 
         flags = _api_server_flags(settings, name, pki)
         return _pod(
             component,
-            releases.image(component, version),
+            releases.image(component, version, settings.etcd_version),
             flags,
             annotations,
             certificates,
@@ -150,7 +150,7 @@ def manifest(settings: LabSettings, name: str, component: str, version: str) -> 
     mounts = [("kubeconfig", conf, "FileOrCreate")]
     if component == "kube-controller-manager":
         mounts = [*certificates, *mounts]
-    image = releases.image(component, version)
+    image = releases.image(component, version, settings.etcd_version)
     return _pod(component, image, flags, annotations, mounts, ("127.0.0.1", port, "HTTPS", "/healthz"))
 
 

@@ -1,6 +1,8 @@
 """Which versions belong together: what each kubeadm wants of etcd, CoreDNS and pause, as tables.
 
-From kubeadm's constants.go. The lab's etcd is always the same real binary; only the image's tag moves.
+CoreDNS and pause are from kubeadm's constants.go. The lab has one real etcd, so every kubeadm of the lab wants that
+version: the number behind it, which counts builds of an image, moves with each minor, and etcd is replaced as it is in
+an upgrade that brings another one.
 """
 
 from __future__ import annotations
@@ -11,18 +13,6 @@ import re
 STACK = "To see the stack trace of this error execute with --v=5 or higher"
 REGISTRY = "registry.k8s.io"
 OLDEST, NEWEST = 26, 35
-ETCD = {
-    26: "3.5.6-0",
-    27: "3.5.7-0",
-    28: "3.5.9-0",
-    29: "3.5.10-0",
-    30: "3.5.12-0",
-    31: "3.5.15-0",
-    32: "3.5.16-0",
-    33: "3.5.24-0",
-    34: "3.6.5-0",
-    35: "3.6.6-0",
-}
 COREDNS = {
     26: "v1.9.3",
     27: "v1.10.1",
@@ -77,11 +67,19 @@ def known(version: str) -> bool:
     return major == 1 and OLDEST <= middle <= NEWEST and patch in PATCHES
 
 
-def image(component: str, version: str) -> str:
-    """The image that kubeadm of `version` uses for a component: `etcd`, `coredns`, `pause` or a Kubernetes program."""
+def etcd_tag(version: str, etcd: str) -> str:
+    """The tag of etcd's image for kubeadm of `version`: `3.5.1-2` for v1.28.0 in a lab whose etcd is 3.5.1."""
+    return f"{etcd}-{minor(version) - OLDEST}"
+
+
+def image(component: str, version: str, etcd: str) -> str:
+    """The image that kubeadm of `version` uses for a component: `etcd`, `coredns`, `pause` or a Kubernetes program.
+
+    `etcd` is the version of etcd that the lab runs.
+    """
     series = minor(version)
     if component == "etcd":
-        return f"{REGISTRY}/etcd:{ETCD[series]}"
+        return f"{REGISTRY}/etcd:{etcd_tag(version, etcd)}"
     if component == "coredns":
         return f"{REGISTRY}/coredns/coredns:{COREDNS[series]}"
     if component == "pause":
@@ -89,7 +87,7 @@ def image(component: str, version: str) -> str:
     return f"{REGISTRY}/{component}:{version}"
 
 
-def images(version: str) -> tuple[str, ...]:
+def images(version: str, etcd: str) -> tuple[str, ...]:
     """As `kubeadm config images list` prints them."""
     programs = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns", "pause", "etcd")
-    return tuple(image(one, version) for one in programs)
+    return tuple(image(one, version, etcd) for one in programs)

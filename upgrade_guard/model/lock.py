@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class LockOwner:
     """The run that holds a cluster. `since` is ISO 8601 in UTC, by the clock of `host`.
 
+    `head` is the digest of the newest row of that run's history then; "" from a version that did not say it.
     All empty when what lies there cannot be read: then somebody holds it and nobody knows who.
     """
 
@@ -18,3 +19,4 @@ class LockOwner:
     pid: int = 0
     since: str = ""
     doing: str = ""
+    head: str = ""

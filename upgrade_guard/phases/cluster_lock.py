@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from upgrade_guard.checks.node_tools import NodeTools
@@ -21,6 +22,9 @@ from upgrade_guard.tools.lock_file import LockFile
 NAME = "lock.json"
 """In the work directory of a node, which therefore has to be the same for everyone who upgrades the cluster."""
 
+LAST = "last-lock.json"
+"""Beside it: who held the cluster last, with the head that its history had when it let go."""
+
 SILENCE = 60.0
 """Seconds for which a control plane that cannot be reached is not asked again before a step."""
 
@@ -32,18 +36,35 @@ TakeOver = Callable[[LockOwner], None]
 """Records that this owner's lock is taken over, before it is: a person wanted it."""
 
 
+@dataclass(frozen=True)
+class KeptHead:
+    """The head of a run's history as a control plane has it."""
+
+    head: str
+    run: str
+    where: str
+
+
 class ClusterLock:
     """The lock of one run (`owner.run`): a resumed run has it already.
 
     `over` says of a run's id that this machine's journal knows it and that it has ended: its lock is stale. The lock
     is made first on the control plane that the configuration names, and on the others as soon as they are known, so
-    that two operators who come in through different control planes meet before either changes anything.
+    that two operators who come in through different control planes meet before either changes anything. `head` tells
+    the head of history, which every control plane keeps for `audit verify --remote`.
     """
 
-    def __init__(self, site: Site, owner: LockOwner, over: Callable[[str], bool] = lambda _: False) -> None:
+    def __init__(
+        self,
+        site: Site,
+        owner: LockOwner,
+        over: Callable[[str], bool] = lambda _: False,
+        head: Callable[[], str] = str,
+    ) -> None:
         self._site = site
         self._owner = owner
         self._over = over
+        self._head = head
         self._taken_over: set[str] = set()
         self._files: dict[tuple[str, ...], tuple[LockFile, ...]] = {}
         self._silent_until: dict[str, float] = {}
@@ -68,7 +89,9 @@ class ClusterLock:
             if owner is None:
                 self._make(file)
             elif owner.run != self._owner.run:
-                file.replace(self._owner)
+                file.replace(self._now())
+            elif owner.head != (head := self._head()):
+                file.replace(replace(owner, head=head))
 
     def still_held(self, cluster: Cluster | None) -> None:
         """See that nobody has taken it over, and make it where it is missing. Raises LockHeld.
@@ -105,6 +128,7 @@ class ClusterLock:
             try:
                 owner = file.owner()
                 if owner is not None and owner.run == self._owner.run:
+                    file.beside(LAST).replace(replace(owner, head=self._head()))
                     file.remove()
             except GuardError as problem:
                 problems.append(f"The lock {file.where} could not be taken away: {problem.message}.")
@@ -114,6 +138,23 @@ class ClusterLock:
         """Another run that holds the cluster now, as far as its control planes can be asked. Changes nothing."""
         files, _ = self._reachable(cluster)
         return next((owner for _, owner in files if self._is_foreign(owner)), None)
+
+    def kept_heads(self, cluster: Cluster | None) -> tuple[tuple[KeptHead, ...], tuple[str, ...]]:
+        """What the control planes have of heads, of any run, and a sentence for each that could not be asked."""
+        found: list[KeptHead] = []
+        problems: list[str] = []
+        for file in self._on(cluster):
+            try:
+                for one in (file, file.beside(LAST)):
+                    owner = one.owner()
+                    if owner is not None and owner.head:
+                        found.append(KeptHead(owner.head, owner.run, one.where))
+            except GuardError as problem:
+                problems.append(f"{file.where} cannot be looked at: {problem.message}")
+        return tuple(found), tuple(problems)
+
+    def _now(self) -> LockOwner:
+        return replace(self._owner, head=self._head())
 
     def _reachable(
         self, cluster: Cluster | None
@@ -128,7 +169,7 @@ class ClusterLock:
         return found, unreachable
 
     def _make(self, file: LockFile) -> None:
-        if file.make(self._owner):
+        if file.make(self._now()):
             return
         other = file.owner()
         if other is not None and other.run != self._owner.run:

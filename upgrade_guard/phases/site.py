@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -38,6 +39,7 @@ from upgrade_guard.tools.etcd_tools import extract_etcd_tools
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
 from upgrade_guard.tools.kubectl import Kubectl
+from upgrade_guard.tools.ssh_keygen import NAMESPACE, SshKeygen
 from upgrade_guard.vault.bundle import Vault
 from upgrade_guard.vault.proof import LocalEtcdTools
 
@@ -62,14 +64,18 @@ class Site:
         reach: Reach,
         recorded: Recorded = nothing_recorded,
         history_head: Callable[[], str] = str,
+        ssh_agent: str = "",
     ) -> None:
-        """`history_head` tells the digest of the journal's newest row; "" where there is no journal."""
+        """`history_head` tells the digest of the journal's newest row; "" where there is no journal. `ssh_agent` is the
+        socket of an agent that may have the key which signs it.
+        """
         self.config = config
         self.transcript = transcript
         self.clock = clock
         self.vault = vault
         self.here = here
         self.history_head = history_head
+        self.ssh_keygen = SshKeygen(here, ssh_agent)
         self._reach = reach
         self._bound_nodes: dict[tuple[str, str], NodeTools] = {}
         self._known_nodes: dict[tuple[str, str, str], NodeTools] = {}
@@ -89,6 +95,7 @@ class Site:
         clock: Clock,
         recorded: Recorded = nothing_recorded,
         history_head: Callable[[], str] = str,
+        ssh_agent: str = "",
     ) -> Site:
         """Wire it; nothing is asked of any node yet."""
         here = LocalHost("here", transcript, spool_dir=config.state_dir / "spool")
@@ -101,11 +108,25 @@ class Site:
             reach=reach_by(config, transcript),
             recorded=recorded,
             history_head=history_head,
+            ssh_agent=ssh_agent,
         )
 
     def settings(self, node_name: str) -> NodeSettings:
         """Where things are on a node: `[nodes.NAME]` over `[nodes."*"]` over kubeadm's defaults."""
         return self.config.node(node_name)
+
+    def signature_of(self, head: str) -> str:
+        """The signature of that head by `audit.signing_key`; "" where none is configured. Raises StepFailed."""
+        key = self.config.audit.signing_key
+        if not key or not head:
+            return ""
+        try:
+            return self.ssh_keygen.sign(key, head)
+        except GuardError as problem:
+            raise StepFailed(
+                f"audit.signing_key = {key!r} cannot sign the head of history: {problem.message}",
+                hint=f"try it: echo | ssh-keygen -Y sign -n {NAMESPACE} -f {shlex.quote(key)}",
+            ) from problem
 
     def first_control_plane(self) -> NodeTools:
         """The control plane that the configuration names, reachable before any node of the cluster is known.

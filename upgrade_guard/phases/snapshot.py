@@ -329,7 +329,8 @@ def publish(site: Site, cluster: Cluster) -> Step:
             for node in cluster.control_planes
         }
         manifest = bundle_manifest(cluster, facts, listings)
-        manifest = replace(manifest, history_head=site.history_head())
+        head = site.history_head()
+        manifest = replace(manifest, history_head=head, history_signature=site.signature_of(head))
         site.vault.publish(staging, manifest, name(facts), _recorded_digests(cluster, facts))
 
     return Step("snapshot/publish", "publish the bundle", probe, act)
@@ -362,7 +363,9 @@ def refuse_other_content(bundle: Bundle, cluster: Cluster, facts: Facts) -> None
     """
 
     def told(manifest: BundleManifest) -> str:
-        return manifest_to_text(replace(manifest, files={}, host="", tool_version="", history_head=""))
+        return manifest_to_text(
+            replace(manifest, files={}, host="", tool_version="", history_head="", history_signature="")
+        )
 
     listings = bundle.manifest.node_files
     other = [

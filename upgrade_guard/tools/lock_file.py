@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, failure, reads, run_checked
 from upgrade_guard.tools.files import Files
 
+_HEAD = re.compile("[0-9a-f]{64}")
 _LONGEST = 200  # characters of each word that another machine wrote about itself
 
 
@@ -27,6 +29,10 @@ class LockFile:
     def where(self) -> str:
         """For messages: the path and the node."""
         return f"{self._path} on {self._files.host.name}"
+
+    def beside(self, name: str) -> LockFile:
+        """Another file in the same directory."""
+        return LockFile(self._files, f"{posixpath.dirname(self._path)}/{name}")
 
     def owner(self) -> LockOwner | None:
         """Who made it; None when it is not there, an empty LockOwner when it cannot be read."""
@@ -74,7 +80,8 @@ def parse_owner(text: str) -> LockOwner:
     words = {name: str(read[name])[:_LONGEST] for name in ("run", "operator", "host", "since", "doing")}
     if not words["run"]:
         raise ValueError("no run")
-    return LockOwner(pid=int(read["pid"]), **words)
+    head = str(read.get("head", ""))
+    return LockOwner(pid=int(read["pid"]), head=head if _HEAD.fullmatch(head) else "", **words)
 
 
 def _text(owner: LockOwner) -> bytes:

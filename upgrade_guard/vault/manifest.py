@@ -62,7 +62,7 @@ class BundleManifest:
     `cluster_id` is decimal text, because it exceeds 2**53. `hash` is the one of `snapshot status`; `hashkv` is the
     live member's at the snapshot's revision, when it was read. `source_member` names the member that served it.
     `history_head` is the digest of the journal's newest row when the bundle was published: whoever writes history anew
-    would have to change every copy too.
+    would have to change every copy too. `history_signature` is that of `audit.signing_key`, where one is configured.
     """
 
     cluster: str
@@ -81,6 +81,7 @@ class BundleManifest:
     host: str = ""
     tool_version: str = ""
     history_head: str = ""
+    history_signature: str = ""
     schema: int = SCHEMA
 
 

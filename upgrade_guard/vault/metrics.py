@@ -33,6 +33,7 @@ class Figures:
     drill_ok: bool | None = None
     drill_restore_seconds: float | None = None
     pruned_at: datetime | None = None
+    history_head: str = ""
 
 
 def _at(time: datetime | None) -> float | None:
@@ -109,10 +110,19 @@ METRICS: tuple[tuple[str, str, Callable[[Figures], float | bool | None]], ...] =
 )
 
 
+HEAD = "upgrade_guard_history_info"
+
+
 def exposition(figures: Figures) -> str:
     """The figures as text: HELP, TYPE and one sample for each that is known."""
     label = figures.cluster.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
     lines = []
+    if figures.history_head:  # digits and letters only, which stand as they are
+        lines += [
+            f"# HELP {HEAD} The head of history when this was written, as a label: give it to audit verify --head.",
+            f"# TYPE {HEAD} gauge",
+            f'{HEAD}{{cluster="{label}",head="{figures.history_head}"}} 1.0',
+        ]
     for name, meaning, read in METRICS:
         value = read(figures)
         if value is not None:

@@ -34,6 +34,7 @@ class Sealed:
     recipients: tuple[str, ...]
     files: Mapping[str, FileEntry]
     history_head: str = ""
+    history_signature: str = ""
     schema: int = SCHEMA
 
 
@@ -54,6 +55,7 @@ def sealed_of(bundle: Bundle, recipients: Sequence[str], files: Mapping[str, Fil
         recipients=tuple(recipients),
         files=files,
         history_head=manifest.history_head,
+        history_signature=manifest.history_signature,
     )
 
 

@@ -29,6 +29,7 @@ class StoredCopy:
     size: int
     encrypted: bool = False
     history_head: str = ""
+    history_signature: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def stored_sealed(sealed: Sealed, size: int) -> StoredCopy:
         size=size,
         encrypted=True,
         history_head=sealed.history_head,
+        history_signature=sealed.history_signature,
     )
 
 
@@ -71,4 +73,5 @@ def stored(name: str, manifest: BundleManifest, manifest_sha256: str, size: int)
         manifest_sha256=manifest_sha256,
         size=size,
         history_head=manifest.history_head,
+        history_signature=manifest.history_signature,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -144,6 +145,35 @@ def test_what_cannot_be_had_is_refused_before_anything_is_made(tmp_path: Path, o
     with pytest.raises(UsageProblem, match=said):
         cluster.up(tmp_path / "lab", **options)
     assert not (tmp_path / "lab").exists()
+
+
+def programs_of_etcd(directory: Path, **versions: str) -> Path:
+    """A directory with programs that say which version they are, and do nothing else."""
+    directory.mkdir()
+    for name, version in versions.items():
+        (directory / name).write_text(f"#!/bin/sh\necho '{name} version: {version}'\n")
+        (directory / name).chmod(0o755)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ({"etcd": "3.5.33", "etcdctl": "3.5.33"}, "no program etcdutl"),
+        ({"etcd": "3.5.33", "etcdctl": "3.5.33", "etcdutl": "3.5.1"}, "several versions: .*etcdutl is 3.5.1"),
+        ({"etcd": "3.6.8", "etcdctl": "3.6.8", "etcdutl": "3.6.8"}, "plays with 3.5"),
+    ],
+)
+def test_other_programs_of_etcd_are_looked_at_before_anything_is_made(tmp_path: Path, versions, said: str) -> None:
+    with pytest.raises(UsageProblem, match=said):
+        cluster.up(tmp_path / "lab", etcd=programs_of_etcd(tmp_path / "etcd", **versions))
+    assert not (tmp_path / "lab").exists()
+
+
+def test_every_image_of_etcd_is_called_by_the_version_that_runs(operator) -> None:
+    running = json.loads(operator.etcdctl("endpoint", "status", "--write-out=json").stdout)[0]["Status"]["version"]
+    assert f"image: registry.k8s.io/etcd:{running}-1\n" in operator.manifest("cp1", "etcd").read_text()
+    assert operator.lab.settings.etcd_version == running
 
 
 def test_an_offsite_directory_on_the_same_device_is_refused(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_apply_fails_after_etcd_and_leaves_etcd_new(new_lab: Callable) -> None:
     ended = apply(operator)
     assert ended.returncode == 1
     assert "kubeadm has tried to recover everything into the earlier state" in ended.stderr
-    assert "3.5.9-0" in operator.manifest("cp1", "etcd").read_text()
+    assert "3.5.1-2" in operator.manifest("cp1", "etcd").read_text()
     assert OLD in operator.manifest("cp1", "kube-apiserver").read_text()
     until(operator.ready)
     assert f"kubernetesVersion: {OLD}" in str(operator.get("configmap", "kubeadm-config", "-n", "kube-system"))
@@ -172,7 +172,7 @@ def test_apply_hangs_after_etcd(new_lab: Callable) -> None:
     operator.install("cp1", "kubeadm=1.28.0-1.1")
     hanging = operator.start("cp1", "kubeadm", "upgrade", "apply", NEW, "--yes")
     try:
-        until(lambda: "3.5.9-0" in operator.manifest("cp1", "etcd").read_text())
+        until(lambda: "3.5.1-2" in operator.manifest("cp1", "etcd").read_text())
         until(lambda: json.loads(operator.lab.layout.faults.read_text())["apply-hangs"]["fired"])
         assert hanging.poll() is None
     finally:

@@ -114,13 +114,13 @@ def test_kubeadm_knows_itself_and_its_certificates(lab: LabCluster) -> None:
     certificates = {row.name: row for row in kubeadm.certificates()}
     assert {"apiserver", "etcd-server", "admin.conf", "ca"} <= set(certificates)
     assert all(row.expires is not None and not row.missing for row in certificates.values())
-    assert "registry.k8s.io/etcd:3.5.9-0" in kubeadm.images(Version.parse("v1.28.0"))
+    assert "registry.k8s.io/etcd:3.5.1-2" in kubeadm.images(Version.parse("v1.28.0"))
 
 
 def test_an_old_kubeadm_prints_a_misleading_plan(lab: LabCluster) -> None:
     plan = parse_upgrade_plan(Kubeadm(host(lab), settings(lab)).upgrade_plan(Version.parse("v1.28.0")))
     rows = {row.component: (row.current, row.target) for row in plan.components}
-    assert rows["etcd"] == ("3.5.7-0", "3.5.7-0")
+    assert rows["etcd"] == ("3.5.1-1", "3.5.1-1")
     assert rows["kube-apiserver"] == ("v1.27.16", "v1.28.0")
     assert plan.must_update_kubeadm
     assert plan.update_kubeadm_to == "v1.28.0"
@@ -185,7 +185,7 @@ def test_etcds_programs_come_out_of_its_image(lab: LabCluster) -> None:
 def test_a_mount_directory_shows_what_was_mounted_there_first(operator, lab: LabCluster) -> None:
     mount = lab.layout.work("cp1") / "twice"
     mount.mkdir()
-    images = ("registry.k8s.io/pause:3.9", "registry.k8s.io/etcd:3.5.7-0")
+    images = ("registry.k8s.io/pause:3.9", "registry.k8s.io/etcd:3.5.1-1")
     for image in images:
         operator.run("cp1", "ctr", "-n", "k8s.io", "images", "mount", image, str(mount))
         assert not (mount / "usr/local/bin/etcdctl").exists()

@@ -38,7 +38,7 @@ def test_one_control_plane_all_the_way(new_lab: Callable) -> None:
     operator.upgrade_first()
     tags = images(operator, "cp1")
     assert tags["kube-apiserver"] == tags["kube-scheduler"] == tags["kube-controller-manager"] == NEW
-    assert tags["etcd"] == "3.5.9-0"
+    assert tags["etcd"] == "3.5.1-2"
     assert tags["kube-proxy"] == NEW
     assert certificate.read_bytes() != before
     assert expiry(certificate) is not None
@@ -92,7 +92,7 @@ def test_a_new_kubeadm_plans_the_truth(new_lab: Callable) -> None:
     operator.switch_source("cp1", "v1.27", "v1.28")
     operator.install("cp1", "kubeadm=1.28.0-1.1")
     plan = parse_upgrade_plan(operator.run("cp1", "kubeadm", "upgrade", "plan", NEW).stdout)
-    assert ("etcd", "3.5.7-0", "3.5.9-0") in [(row.component, row.current, row.target) for row in plan.components]
+    assert ("etcd", "3.5.1-1", "3.5.1-2") in [(row.component, row.current, row.target) for row in plan.components]
     assert not plan.must_update_kubeadm
 
 

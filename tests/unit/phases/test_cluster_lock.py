@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.node import NodeSettings
-from upgrade_guard.phases.cluster_lock import BELIEVED, NAME, ClusterLock
+from upgrade_guard.phases.cluster_lock import BELIEVED, LAST, NAME, ClusterLock
 from upgrade_guard.tools.files import Files
 from upgrade_guard.tools.lock_file import LockFile, parse_owner
 
@@ -43,13 +44,21 @@ class Place:
         found = {node: self.file(node) for node in ("cp1", "cp2")}
         return {node: parse_owner(path.read_text()) for node, path in found.items() if path.exists()}
 
-    def lock(self, owner: LockOwner, entrance: str = "cp1", over: Callable[[str], bool] | None = None) -> ClusterLock:
+    def lock(
+        self,
+        owner: LockOwner,
+        entrance: str = "cp1",
+        over: Callable[[str], bool] | None = None,
+        head: Callable[[], str] = str,
+    ) -> ClusterLock:
         nodes = {
             name: NodeSettings(address=f"root@{address}", work_dir=str(self.directory / name))
             for name, address in (("cp1", "10.0.0.1"), ("cp2", "10.0.0.2"))
         }
         settings = config(self.directory, nodes[entrance].address, node=entrance, **nodes)
-        return ClusterLock(site(settings, _Reached(self.away), clock=self.clock), owner, over or (lambda _: False))
+        return ClusterLock(
+            site(settings, _Reached(self.away), clock=self.clock), owner, over or (lambda _: False), head
+        )
 
 
 class _Node:
@@ -104,6 +113,29 @@ def test_a_resumed_run_has_its_lock_and_the_first_since_stays(place: Place) -> N
     place.lock(later).take(CLUSTER)
     place.lock(later).still_held(CLUSTER)
     assert place.owners()["cp1"] == ANNE
+
+
+def test_every_control_plane_keeps_the_head_of_history_while_it_is_held_and_afterwards(place: Place) -> None:
+    heads = iter(digit * 64 for digit in "abcdefgh")
+    place.lock(ANNE, head=lambda: "1" * 64).take(CLUSTER)
+    assert {owner.head for owner in place.owners().values()} == {"1" * 64}
+    place.lock(replace(ANNE, pid=99), head=lambda: "2" * 64).take(CLUSTER)
+    assert place.owners() == dict.fromkeys(("cp1", "cp2"), replace(ANNE, head="2" * 64))
+    place.lock(ANNE, head=lambda: next(heads)).release(CLUSTER)
+    assert place.owners() == {}
+    kept, problems = place.lock(BEN).kept_heads(CLUSTER)
+    assert [(one.head, one.run) for one in kept] == [("a" * 64, ANNE.run), ("b" * 64, ANNE.run)]
+    assert [one.where for one in kept] == [f"{place.directory}/{name}/{LAST} on {name}" for name in ("cp1", "cp2")]
+    assert problems == ()
+
+
+def test_heads_of_a_control_plane_that_is_away_or_lies_are_none(place: Place) -> None:
+    place.lock(ANNE, head=lambda: "1" * 64).take(CLUSTER)
+    place.file("cp1").write_text(json.dumps({**asdict(ANNE), "head": "\x1b[2J" + "1" * 60}))
+    place.away.add("cp2")
+    kept, [problem] = place.lock(BEN).kept_heads(CLUSTER)
+    assert kept == ()
+    assert "cp2 cannot be reached" in problem
 
 
 def test_a_lock_is_released_by_its_run_only(place: Place) -> None:

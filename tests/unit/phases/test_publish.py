@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 from unit.phases.test_site import CP1, Reached, config, site
+from unit.tools.test_ssh_keygen import HEAD, allow, make_key
 from unit.vault.builds import TAKEN_AT, made_up_manifest, published, snapshot_bytes
 from unit.vault.media import LISTING
 
-from upgrade_guard.errors import EvidenceLost
+from upgrade_guard.config import AuditSettings
+from upgrade_guard.errors import EvidenceLost, StepFailed
+from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.step import Done, Facts, NotDone, Step
 from upgrade_guard.phases.snapshot import listing_digest, listing_name, publish
+from upgrade_guard.tools.ssh_keygen import SshKeygen
 from upgrade_guard.vault.bundle import Vault, bundle_name
 
 CLUSTER = Cluster("lab", "v1.27.16", (CP1,), "14841639068965178418", "3.5.1", 4096)
@@ -73,6 +77,32 @@ def test_what_was_gathered_is_published(step: Step, vault: Vault) -> None:
 
     assert isinstance(seen, Done)
     assert seen.result["manifest_sha256"] == vault.bundle(NAME).manifest_sha256
+
+
+def signing(tmp_path: Path, key: Path) -> Step:
+    settings = replace(config(tmp_path), audit=AuditSettings(signing_key=str(key)))
+    known = site(settings, Reached(), LocalHost("here"))
+    known.history_head = lambda: HEAD
+    return publish(known, CLUSTER)
+
+
+def test_the_head_of_history_in_a_bundle_is_signed_where_a_key_is_configured(tmp_path: Path, vault: Vault) -> None:
+    key = make_key(tmp_path / "history")
+    signing(tmp_path, key).act(journal())
+
+    manifest = vault.bundle(NAME).manifest
+    allowed = allow(tmp_path / "allowed", ("ops", key))
+    assert manifest.history_head == HEAD
+    assert SshKeygen(LocalHost("here")).signer(allowed, HEAD, manifest.history_signature) == "ops"
+
+
+def test_a_key_that_cannot_sign_publishes_nothing(tmp_path: Path, vault: Vault) -> None:
+    with pytest.raises(StepFailed) as failed:
+        signing(tmp_path, tmp_path / "none").act(journal())
+
+    assert "audit.signing_key" in failed.value.message
+    assert "ssh-keygen -Y sign" in failed.value.hint
+    assert vault.names() == ()
 
 
 EXCHANGED: dict[str, Callable[[Path], object]] = {

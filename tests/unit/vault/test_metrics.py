@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from upgrade_guard.errors import StepFailed
-from upgrade_guard.vault.metrics import METRICS, Figures, exposition, write_metrics
+from upgrade_guard.vault.metrics import HEAD, METRICS, Figures, exposition, write_metrics
 
 AT = datetime(2026, 11, 22, 2, 0, 0, 500_000, tzinfo=UTC)
 FULL = Figures(
@@ -28,6 +28,7 @@ FULL = Figures(
     drill_ok=False,
     drill_restore_seconds=2.0,
     pruned_at=AT,
+    history_head="49bc" * 16,
 )
 
 
@@ -46,16 +47,22 @@ def samples(text: str) -> dict[str, float]:
 def test_prometheus_reads_every_figure() -> None:
     read = samples(exposition(FULL))
 
-    assert set(read) == {name for name, _, _ in METRICS}
+    assert set(read) == {name for name, _, _ in METRICS} | {HEAD}
     assert read["upgrade_guard_backup_last_proven_timestamp_seconds"] == AT.timestamp()
     assert read["upgrade_guard_backup_last_proven_revision"] == 12_345_678
     assert (read["upgrade_guard_backup_last_ok"], read["upgrade_guard_drill_last_ok"]) == (1.0, 0.0)
 
 
+def test_the_head_of_history_is_a_label() -> None:
+    families = {one.name: one for one in text_string_to_metric_families(exposition(FULL))}
+    [sample] = families[HEAD].samples
+    assert (sample.labels, sample.value) == ({"cluster": "prod", "head": "49bc" * 16}, 1.0)
+
+
 def test_every_figure_has_a_metric() -> None:
     for field in fields(Figures):
         if field.name != "cluster":
-            assert len(samples(exposition(replace(FULL, **{field.name: None})))) == len(METRICS) - 1, field.name
+            assert len(samples(exposition(replace(FULL, **{field.name: None})))) == len(METRICS), field.name
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from upgrade_guard.lab import releases
+from upgrade_guard.lab.layout import load_settings
 from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
 
@@ -43,7 +44,7 @@ def main(place: Place, words: list[str]) -> int:
             return kubeadm_certificates.check(place, own, output)
         case ("config", "images", "list"):
             version = _version(given.value("--kubernetes-version", default=own))
-            say("\n".join(releases.images(version)))
+            say("\n".join(releases.images(version, load_settings(place.directory).etcd_version)))
         case _:
             raise UnknownWords(" ".join(given.plain))
     return 0
