@@ -204,6 +204,9 @@ ENDS: dict[str, End] = {
     "etcd-alarm": End(3, "started", "etcd has the alarm NOSPACE", nothing_was_changed),
     "certificate-expired": End(3, "started", "expired: apiserver", nothing_was_changed),
     "plan-refuses": End(7, "rolled-back", "kubeadm upgrade plan", the_kubeadm_package_went_back),
+    "image-missing": End(
+        4, "copied", "cp1 lacks registry.k8s.io/kube-apiserver:v1.", once_it_is_there_resume_completes
+    ),
     "package-missing": End(4, "copied", "kubelet v1.28.0 cannot be had on cp1", once_it_is_there_resume_completes),
     "apply-fails-before-change": End(7, "rolled-back", "CreateJob", only_packages_went_back),
     "apply-fails-once": End(0, "completed", "", everything_is_new),

@@ -162,6 +162,11 @@ class UpgradeSettings:
         "Directory with kubeadm's patches (`--patches`) on every control plane, and on the workers that have it.",
         sample='"/etc/kubernetes/patches"',
     )
+    pull_images: bool = _key(
+        kinds.YES_OR_NO,
+        default=True,
+        meaning="The target's images that a control plane lacks are pulled before the gate; false: they must be there.",
+    )
     drain_timeout: float = _key(DURATION, 300.0, "How long pods of one node may take to leave.")
     drain_force: bool = _key(
         kinds.YES_OR_NO,

@@ -71,6 +71,12 @@ FAULTS: tuple[Fault, ...] = (
         once=False,
     ),
     Fault(
+        "image-missing",
+        "The registry does not have an image of the target.",
+        f"It is found out before the gate: exit 4, state copied, {_BEFORE}; `resume` goes on once it is there.",
+        once=False,
+    ),
+    Fault(
         "apply-fails-before-change",
         "`kubeadm upgrade apply` fails in its health check, before it changes anything.",
         "It is tried once more; then packages go back: exit 7, state rolled-back; the data was never touched.",

@@ -18,6 +18,7 @@ PROGRAMS = (
     "crictl",
     "dpkg",
     "ctr",
+    "dpkg-deb",
     "dpkg-query",
     "kubeadm",
     "kubectl",

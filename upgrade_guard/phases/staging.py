@@ -32,11 +32,11 @@ def stage(site: Site, node: Node, old: Version, target: Version) -> Step:
 
     def probe(facts: Facts) -> Seen:
         if is_staged(tools, facts, target):
-            return Done({"directory": _directory(tools, facts)})
+            return Done({"directory": staged_directory(tools, facts)})
         return NotDone(f"the packages of {target} are not on {node.name} yet")
 
     def act(facts: Facts) -> None:
-        directory = _directory(tools, facts)
+        directory = staged_directory(tools, facts)
         if tools.files.exists(_place(tools)):
             tools.files.remove_own(_place(tools))  # an earlier run's, or one cut short
         source = tools.settings.package_source
@@ -69,7 +69,7 @@ def is_staged(tools: NodeTools, facts: Facts, target: Version) -> bool:
 def apt_for(tools: NodeTools, facts: Facts, target: Version) -> tuple[Apt, bool]:
     """apt where the target's packages are, and whether they are there already: a run of an earlier version has none."""
     if is_staged(tools, facts, target):
-        return tools.apt.beside(_directory(tools, facts)), True
+        return tools.apt.beside(staged_directory(tools, facts)), True
     return tools.apt, False
 
 
@@ -78,9 +78,10 @@ def _place(tools: NodeTools) -> str:
     return f"{tools.settings.work_dir}{STAGED}"
 
 
-def _directory(tools: NodeTools, facts: Facts) -> str:
+def staged_directory(tools: NodeTools, facts: Facts) -> str:
+    """Where what was fetched for this run is on the node."""
     return f"{_place(tools)}/{facts.run_id}"
 
 
 def _complete(tools: NodeTools, facts: Facts) -> str:
-    return f"{_directory(tools, facts)}/complete"
+    return f"{staged_directory(tools, facts)}/complete"

@@ -26,6 +26,7 @@ from upgrade_guard.phases.proof import mismatches, proof
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.snapshot import bundle_of, problems_of, snapshot
 from upgrade_guard.phases.staging import staging
+from upgrade_guard.phases.target_images import images
 from upgrade_guard.phases.verify import verify
 from upgrade_guard.vault.bundle import Bundle
 
@@ -73,6 +74,7 @@ class UpgradeWorkflow:
                 return (
                     keeping(site, cluster),
                     staging(site, cluster, target),
+                    images(site, cluster, target),
                     plan(site, cluster, target, self.approve),
                 )
             case State.PLANNED:

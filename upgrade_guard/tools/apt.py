@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 
-from upgrade_guard.errors import CommandFailed
+from upgrade_guard.errors import CommandFailed, StepFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.node import NodeSettings
@@ -71,6 +71,16 @@ class Apt:
         own = (posixpath.dirname(self._directory), *(f"{self._directory}{place}" for place in places))
         files.make_dir(*own, mode=0o755)  # apt downloads as a user of its own
         files.write(f"{self._directory}/sources/{name}", source.encode(), mode=0o644)
+
+    def unpack(self, package: str, target: str) -> None:
+        """What a package has that was downloaded there, into the directory `target`; nothing is installed."""
+        archives, files = f"{self._directory}/cache/archives", Files(self._host)
+        found = [name for name in files.list_dir(archives) if name.startswith(f"{package}_") and name.endswith(".deb")]
+        if not found:
+            raise StepFailed(f"{package} was not downloaded on {self._host.name}: {archives} has none")
+        files.make_dir(target)
+        argv = ("dpkg-deb", "--extract", f"{archives}/{found[-1]}", target)
+        run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)
 
     @property
     def source(self) -> str:

@@ -17,15 +17,17 @@ __all__ = ["Certificate", "Kubeadm", "PlannedComponent", "UpgradePlan", "parse_u
 _LOCK_HELD = 75
 DEFAULT_DIRECTORY = "/etc/kubernetes"
 PLAN_TIMEOUT = 180.0  # seconds; measured 3 to 5, its health-check Job may take a minute and more
+PULL_TIMEOUT = 1800.0  # seconds; half a gigabyte over a slow line
 APPLY_TIMEOUT = 1800.0  # seconds; measured 158 to 183, kubeadm gives each of four components five minutes
 
 
 class Kubeadm:
-    """The kubeadm package that is installed there now decides what it can do."""
+    """The kubeadm package that is installed there now decides what it can do, or the one that is named by `program`."""
 
-    def __init__(self, host: Host, settings: NodeSettings) -> None:
+    def __init__(self, host: Host, settings: NodeSettings, program: str = "kubeadm") -> None:
         self._host = host
         self._settings = settings
+        self._program = program
 
     def version(self) -> Version:
         """Its own version. Raises UnexpectedOutput for a pre-release."""
@@ -72,10 +74,15 @@ class Kubeadm:
             result = run_checked(self._host, argv, timeout=60.0)
         return parse_certificates(result.stdout)
 
-    def images(self, target: Version) -> tuple[str, ...]:
-        """The images that this kubeadm wants for `target`."""
-        argv = ("kubeadm", "config", "images", "list", "--kubernetes-version", str(target))
+    def images(self, configuration: str) -> tuple[str, ...]:
+        """The images that this kubeadm wants for a control plane of the cluster that the file `configuration` tells."""
+        argv = (self._program, "config", "images", "list", "--config", configuration)
         return tuple(line.strip() for line in run_checked(self._host, argv).stdout.splitlines() if line.strip())
+
+    def pull_images(self, configuration: str) -> None:
+        """Have the runtime pull them. Raises CommandFailed where one cannot be had."""
+        argv = (self._program, "config", "images", "pull", "--config", configuration)
+        run_checked(self._host, argv, timeout=PULL_TIMEOUT, changes=True)
 
     def stop_upgrade(self) -> None:
         """End a kubeadm upgrade that is at work there, by SIGTERM. None at work is no error."""

@@ -48,12 +48,17 @@ class KubeadmConfig:
 @reads("kubectl get configmap kubeadm-config")
 def parse_kubeadm_config(text: str) -> KubeadmConfig:
     """The ConfigMap as JSON with a ClusterConfiguration of v1beta2 to v1beta4 in it."""
+    return _read(parse_kubeadm_document(text))
+
+
+@reads("kubectl get configmap kubeadm-config")
+def parse_kubeadm_document(text: str) -> dict[str, Any]:
+    """That ClusterConfiguration as it is."""
     document = parse_json("kubectl get configmap kubeadm-config", text)
     try:
-        configuration = plain_yaml(document["data"]["ClusterConfiguration"])
+        return dict(plain_yaml(document["data"]["ClusterConfiguration"]))
     except ValueError as problem:
         raise unexpected("kubectl get configmap kubeadm-config", text, "no ClusterConfiguration") from problem
-    return _read(configuration)
 
 
 def _read(configuration: dict[str, Any]) -> KubeadmConfig:

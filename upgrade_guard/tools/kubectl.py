@@ -14,7 +14,7 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import failure, run_checked
-from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config
+from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config, parse_kubeadm_document
 from upgrade_guard.tools.kubectl_cron_jobs import CronJobRow, parse_cron_jobs
 from upgrade_guard.tools.kubectl_extensions import (
     ApiService,
@@ -99,7 +99,14 @@ class Kubectl:
 
     def kubeadm_config(self) -> KubeadmConfig:
         """What kubeadm believes of this cluster, from its ConfigMap."""
-        return parse_kubeadm_config(self._run("--namespace=kube-system", "get", "configmap", "kubeadm-config", *_JSON))
+        return parse_kubeadm_config(self._kubeadm_config_map())
+
+    def kubeadm_document(self) -> dict[str, Any]:
+        """The same as kubeadm reads it from a file."""
+        return parse_kubeadm_document(self._kubeadm_config_map())
+
+    def _kubeadm_config_map(self) -> str:
+        return self._run("--namespace=kube-system", "get", "configmap", "kubeadm-config", *_JSON)
 
     def api_services(self) -> tuple[ApiService, ...]:
         """The API groups, local ones and those that another server answers."""

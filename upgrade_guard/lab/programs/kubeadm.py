@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from upgrade_guard.lab import releases
+from upgrade_guard.lab import faults, releases
 from upgrade_guard.lab.layout import load_settings
 from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
+from upgrade_guard.lab.simulation import opened
 
-VALUES = ("-o", "--output", "--kubeconfig", "--ignore-preflight-errors", "--kubernetes-version", "--patches")
+VALUES = (
+    "-o",
+    "--output",
+    "--kubeconfig",
+    "--ignore-preflight-errors",
+    "--patches",
+    "--config",
+    "--unpacked",  # of the lab: the version of a kubeadm that was taken out of its package and not installed
+)
 
 
 def main(place: Place, words: list[str]) -> int:
-    """`version`, `upgrade plan|apply|node`, `certs check-expiration`, `config images list`."""
+    """`version`, `upgrade plan|apply|node`, `certs check-expiration`, `config images list|pull`."""
     given = take_apart(words, values=VALUES, switches=("--yes", "-y"))
-    own = releases.of_package(read_record(place.layout, place.node).packages["kubeadm"])
+    installed = read_record(place.layout, place.node).packages["kubeadm"]
+    own = given.value("--unpacked") or releases.of_package(installed)
     output = given.value("-o", "--output")
     _check_kubeconfig(given)
     ignored = _ignored_checks(given)
@@ -42,11 +54,26 @@ def main(place: Place, words: list[str]) -> int:
             from upgrade_guard.lab import kubeadm_certificates
 
             return kubeadm_certificates.check(place, own, output)
-        case ("config", "images", "list"):
-            version = _version(given.value("--kubernetes-version", default=own))
-            say("\n".join(releases.images(version, load_settings(place.directory).etcd_version)))
+        case ("config", "images", "list" | "pull" as verb):
+            path = given.value("--config")
+            version = _version(json.loads(Path(path).read_text())["kubernetesVersion"] if path else own)
+            images = releases.images(version, load_settings(place.directory).etcd_version)
+            if verb == "pull":
+                return _pull(place, images)
+            say("\n".join(images))
         case _:
             raise UnknownWords(" ".join(given.plain))
+    return 0
+
+
+def _pull(place: Place, images: Iterable[str]) -> int:
+    with opened(place.directory, node=place.node, reconcile=False) as lab:
+        record = lab.records[place.node]
+        for image in images:
+            if image not in record.images and faults.is_on(place.directory, "image-missing"):
+                raise Failure(f'failed to pull image "{image}": failed to resolve reference "{image}": not found')
+            record.images = sorted({*record.images, image})
+            say(f"[config/images] Pulled {image}")
     return 0
 
 
