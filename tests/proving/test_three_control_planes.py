@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import signal
 import time
+from datetime import timedelta
 
 import pytest
-from proving import by_hand, images, measured, members
+from proving import by_hand, cron_job, images, measured, members
 from proving.cluster import Cluster
 from proving.ground import NEW, OLD, podman, until
 from proving.operators import Operator, outside
@@ -80,6 +81,7 @@ def test_a_broken_api_server_on_the_second_takes_it_back_alone(
     second.import_image(images.broken("kube-apiserver", NEW))
     operator = outside(cluster, "broken-api-server")
     operators.append(operator)
+    due = cron_job.plan(cluster, timedelta(minutes=3))
     with ApiWatch(cluster.api_address) as api:
         run = operator.start("run", f"v{NEW}", "--yes")
         run.when(operator.wrote_after_the_snapshot)
@@ -93,12 +95,16 @@ def test_a_broken_api_server_on_the_second_takes_it_back_alone(
     assert images_of(second) == before.images[second.name]
     assert images_of(first)["kube-apiserver"].endswith(f":v{NEW}")
     assert "configmap/after" in cluster.kubectl("get", "configmap", "-o", "name").split()
+    assert cron_job.runs(cluster) == [cron_job.job_of(due)], "it ran while the first control plane was upgraded"
     measured.keep(measured.row(BROKEN_SECOND, "it went back alone, paused", measured.stages_of(operator), api))
 
     with ApiWatch(cluster.api_address) as api:
         ended = operator.run("rollback", "--confirm-cluster", cluster.name)
     assert ended.status == 0, ended.said[-4000:]
     came_back(cluster, before)
+    assert cron_job.runs(cluster) == [], "it has run, and does not run again"
+    assert cron_job.ran_last(cluster) == f"{due:%Y-%m-%dT%H:%M:%SZ}"
+    cron_job.remove(cluster)
     stages = {"rollback": measured.stages_of(operator)["rollback"]}
     stop = measured.from_stop_to_api(operator)
     measured.keep(measured.row(THEN_BACK, "rolled back", stages, api, from_stop_to_api=stop))
