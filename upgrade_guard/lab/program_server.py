@@ -39,9 +39,8 @@ STANDARD_FILES = (7, 8, 9)
 
 
 def start(settings: LabSettings) -> None:
-    """Start a lab's server anew; it is ready when the file `ready` names it. Without pidfds there is none."""
-    stop(Layout.of(settings))
-    if hasattr(os, "pidfd_open"):
+    """Start a lab's server where none runs; it is ready when `ready` names it. A Python without pidfds has none."""
+    if hasattr(os, "pidfd_open") and not processes.running_with(_word(Layout.of(settings))):
         package = str(Path(__file__).resolve().parents[2])
         code = f"import sys; sys.path.insert(0, {package!r}); from {MODULE} import serve; serve(sys.argv[1])"
         log = Layout.of(settings).lab / "server.log"
@@ -148,12 +147,13 @@ class Server:
 
     def _begin(self, line: str) -> None:
         number, count, node, program = line.split()
+        # For reading and writing here too: the launcher may not have come to open it.
+        reply = os.open(self._layout.server / number, os.O_RDWR | os.O_NONBLOCK)
         try:
-            # For reading and writing here too: the launcher may not have come to open it.
-            reply = os.open(self._layout.server / number, os.O_RDWR | os.O_NONBLOCK)
             launcher = Launcher(int(number), os.pidfd_open(int(number)), reply)
-        except OSError:  # it died
-            (self._layout.server / number).unlink(missing_ok=True)
+        except ProcessLookupError:
+            os.close(reply)
+            (self._layout.server / number).unlink()
             return
         idle = self._idle.setdefault(node, [])
         launcher.worker = idle.pop() if idle else self._fork(node)
@@ -342,7 +342,7 @@ def opened_again(pid: int, number: int) -> int:
 
 
 def serve(word: str) -> None:
-    """The process itself. Raises OSError when the lab's directory is taken away."""
+    """The process itself. Raises OSError where it cannot be; then every launcher starts a Python of its own."""
     layout = Layout(Path(word.partition("=")[2]))
     os.umask(0o077)
     os.chdir("/")
@@ -350,6 +350,7 @@ def serve(word: str) -> None:
 
     for name in (*PRELOADED, *(f"{entry.PROGRAMS}.{name.replace('-', '_')}" for name in (*PROGRAMS, *HOOKED))):
         importlib.import_module(name)
+    os.close(os.pidfd_open(os.getpid()))  # an old kernel has none
     gc.collect()
     gc.freeze()  # what is here now is shared with every worker
     server = Server(layout)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from unit.lab.conftest import Operator, until
 
-from upgrade_guard.lab import fault_switch, program_server
+from upgrade_guard.lab import cluster, fault_switch, program_server
 from upgrade_guard.lab.layout import Layout
 
 UNSERVED = 99
@@ -98,6 +98,15 @@ def test_a_machine_that_loses_its_power_loses_its_workers_and_no_others(served: 
     assert workers(layout) == before
     program_server.kill_programs(layout, "cp1")
     assert drain.wait(30) == 128 + signal.SIGKILL
+
+
+def test_what_runs_goes_on_when_the_lab_is_brought_up_again(served: Operator) -> None:
+    drain = blocked_drain(served)
+    cluster.up(served.lab.directory)
+    assert drain.poll() is None
+    assert workers(served.lab.layout)
+    drain.kill()
+    drain.wait()
 
 
 def test_a_server_that_dies_leaves_no_launcher_waiting(served: Operator) -> None:
