@@ -39,12 +39,23 @@ STANDARD_FILES = (7, 8, 9)
 
 
 def start(settings: LabSettings) -> None:
-    """Start a lab's server where none runs; it is ready when `ready` names it. A Python without pidfds has none."""
-    if hasattr(os, "pidfd_open") and not processes.running_with(_word(Layout.of(settings))):
-        package = str(Path(__file__).resolve().parents[2])
-        code = f"import sys; sys.path.insert(0, {package!r}); from {MODULE} import serve; serve(sys.argv[1])"
-        log = Layout.of(settings).lab / "server.log"
-        processes.start((sys.executable, "-I", "-S", "-c", code, _word(Layout.of(settings))), log)
+    """Start a lab's server where none answers; it does when `ready` names it. A Python without pidfds has none."""
+    layout = Layout.of(settings)
+    if not hasattr(os, "pidfd_open") or answers(layout):
+        return
+    stop(layout)
+    package = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {package!r}); from {MODULE} import serve; serve(sys.argv[1])"
+    processes.start((sys.executable, "-I", "-S", "-c", code, _word(layout)), layout.lab / "server.log")
+
+
+def answers(layout: Layout) -> bool:
+    """Has a process the FIFO of this lab open? Not of a copy of a lab, nor of one that was removed and made again."""
+    try:
+        pid, descriptor = (layout.server / "ready").read_text().split()
+        return (layout.server / "requests").samefile(f"/proc/{pid}/fd/{descriptor}")
+    except (OSError, ValueError):
+        return False
 
 
 def stop(layout: Layout) -> None:

@@ -24,7 +24,7 @@ UNSERVED = 99
 def served(new_lab: Callable[..., Operator]) -> Operator:
     """An operator whose launchers never start a Python: what the server does not answer ends with UNSERVED."""
     operator = new_lab()
-    until((operator.lab.layout.server / "ready").exists)
+    until(lambda: program_server.answers(operator.lab.layout))
     for node in operator.lab.settings.names:
         for launcher in operator.lab.layout.programs(node).iterdir():
             launcher.write_text(re.sub(r"(?m)^exec .*\n", f"exit {UNSERVED}\n", launcher.read_text()))
@@ -107,6 +107,14 @@ def test_what_runs_goes_on_when_the_lab_is_brought_up_again(served: Operator) ->
     assert workers(served.lab.layout)
     drain.kill()
     drain.wait()
+
+
+def test_a_lab_that_was_removed_by_hand_and_made_again_has_a_server(new_lab: Callable[..., Operator]) -> None:
+    lab = new_lab().lab
+    until(lambda: program_server.answers(lab.layout))
+    shutil.rmtree(lab.directory)
+    cluster.up(lab.directory)
+    until(lambda: program_server.answers(lab.layout))
 
 
 def test_a_server_that_dies_leaves_no_launcher_waiting(served: Operator) -> None:
