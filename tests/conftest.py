@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from itertools import groupby, islice
 from pathlib import Path
 
 import pytest
 from memory import directory_in_memory
 from servers import S3, Sshd
+
+CRASH, SCENARIO = (Path(__file__).with_name(name) for name in ("crash", "scenario"))
 
 
 def pytest_configure() -> None:
@@ -23,9 +26,19 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that several processes end at the same time: matrices, scenarios, then what is short."""
-    order = {"crash": 0, "scenario": 1}
-    items.sort(key=lambda item: order.get(item.path.relative_to(Path(__file__).parent).parts[0], 2))
+    """The long ones first, dealt by modules to the processes: each is given an equal number of tests that lie together,
+    and who has none left takes short ones from another's end.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    hands: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    long = [item for place in (CRASH, SCENARIO) for item in items if item.path.is_relative_to(place)]
+    for number, (_, module) in enumerate(groupby(long, key=lambda item: item.path)):
+        hands[number % processes].extend(module)
+    rest = iter([item for item in items if item not in set(long)])
+    for number, hand in enumerate(hands):
+        share = len(items) * (number + 1) // processes - len(items) * number // processes
+        hand.extend(islice(rest, max(0, share - len(hand))))
+    items[:] = [*(item for hand in hands for item in hand), *rest]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

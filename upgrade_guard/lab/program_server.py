@@ -1,9 +1,10 @@
 """The process that answers for the programs of a lab's nodes, so that not each of them has to start a Python.
 
-A launcher writes its process id into the FIFO `requests` and waits at a FIFO of its own for the exit status. Here a
-worker is forked for it, which has the launcher's words, environment, directory and standard files, and nothing else
-of anybody. Where the launcher is killed, its worker is killed too. A launcher that finds no server, or hears "no" from
-it, starts a Python of its own: the server makes a lab faster and changes nothing else.
+A launcher writes its process id into the FIFO `requests` and waits at a FIFO of its own for the exit status. A worker,
+forked from this process, takes the launcher's words, environment, directory and standard files, and is the program. It
+then waits for the next launcher of the same node, because a new process is dear: whatever it did not end cleanly, it
+ends with. Where a launcher is killed, its worker is killed too. A launcher that finds no server, or hears "no" from it,
+starts a Python of its own: the server makes a lab faster and changes nothing else.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import importlib
 import os
 import select
 import signal
+import socket
 import stat
 import sys
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from upgrade_guard.lab import processes
 from upgrade_guard.lab.layout import LabSettings, Layout
@@ -29,19 +32,30 @@ MODULE = "upgrade_guard.lab.program_server"
 PRELOADED = ("encodings.idna", "ssl", "tempfile")
 LOOK_AFTER = 30.0  # seconds between two looks at whether the lab is still there
 GRACE = 1.0
-NO = "no"
+# Where a worker has its line to the server.
+LINE = 3
 # Where a launcher keeps its standard input, output and error while the shell uses theirs for asking us.
 STANDARD_FILES = (7, 8, 9)
 
 
 def start(settings: LabSettings) -> None:
-    """Start a lab's server anew; it is ready when the file `ready` names it. Without pidfds there is none."""
-    stop(Layout.of(settings))
-    if hasattr(os, "pidfd_open"):
-        package = str(Path(__file__).resolve().parents[2])
-        code = f"import sys; sys.path.insert(0, {package!r}); from {MODULE} import serve; serve(sys.argv[1])"
-        log = Layout.of(settings).lab / "server.log"
-        processes.start((sys.executable, "-I", "-S", "-c", code, _word(Layout.of(settings))), log)
+    """Start a lab's server where none answers; it does when `ready` names it. A Python without pidfds has none."""
+    layout = Layout.of(settings)
+    if not hasattr(os, "pidfd_open") or answers(layout):
+        return
+    stop(layout)
+    package = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {package!r}); from {MODULE} import serve; serve(sys.argv[1])"
+    processes.start((sys.executable, "-I", "-S", "-c", code, _word(layout)), layout.lab / "server.log")
+
+
+def answers(layout: Layout) -> bool:
+    """Has a process the FIFO of this lab open? Not of a copy of a lab, nor of one that was removed and made again."""
+    try:
+        pid, descriptor = (layout.server / "ready").read_text().split()
+        return (layout.server / "requests").samefile(f"/proc/{pid}/fd/{descriptor}")
+    except (OSError, ValueError):
+        return False
 
 
 def stop(layout: Layout) -> None:
@@ -53,7 +67,7 @@ def stop(layout: Layout) -> None:
 
 
 def kill_programs(layout: Layout, name: str) -> None:
-    """End at once what runs in the server for a node, except the program that asks for it."""
+    """End at once what the server runs for a node, except the program that asks for it."""
     for worker in _workers(layout, name):
         processes.kill(*worker)
 
@@ -73,23 +87,32 @@ def _workers(layout: Layout, name: str = "") -> list[tuple[int, int]]:
     return found
 
 
-@dataclass
-class Launcher:
-    """One that waits for its worker. `pidfd` tells of its death, `reply` is its FIFO."""
-
-    pid: int
-    pidfd: int
-    reply: int
-    worker: int = 0
-    worker_pidfd: int = -1
-
-
 class Refused(Exception):
     """The launcher has to start a Python of its own."""
 
 
+@dataclass(eq=False)
+class Worker:
+    """A process that is one program of its node after the other; `line` leads to it."""
+
+    pid: int
+    line: socket.socket
+    node: str
+    launcher: Launcher | None = None
+
+
+@dataclass(eq=False)
+class Launcher:
+    """One that waits for a worker. `pidfd` tells of its death, `reply` is its FIFO."""
+
+    pid: int
+    pidfd: int
+    reply: int
+    worker: Worker | None = None
+
+
 class Server:
-    """The loop: requests, ends of workers, deaths of launchers."""
+    """The loop: requests, answers and ends of workers, deaths of launchers."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -102,7 +125,8 @@ class Server:
         self._requests = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
         self._inode = os.fstat(self._requests).st_ino
         self._rest = b""
-        self._launchers: dict[int, Launcher] = {}  # by each of its descriptors that is polled
+        self._idle: dict[str, list[Worker]] = {}
+        self._polled: dict[int, Launcher | Worker] = {}  # by pidfd and by line
         self._poll = select.poll()
         self._poll.register(self._requests, select.POLLIN)
 
@@ -116,15 +140,16 @@ class Server:
         """Until the lab is gone."""
         while self._is_there():
             for descriptor, _ in self._poll.poll(LOOK_AFTER * 1000):
-                launcher = self._launchers.get(descriptor)
                 if descriptor == self._requests:
                     *lines, self._rest = (self._rest + os.read(self._requests, 65536)).split(b"\n")
                     for line in lines:
                         self._begin(line.decode())
-                elif launcher is not None and descriptor == launcher.worker_pidfd:
-                    self._answer(launcher)
-                elif launcher is not None:
-                    self._forget(launcher)
+                    continue
+                match self._polled.get(descriptor):
+                    case Worker() as worker:
+                        self._hear(worker)
+                    case Launcher() as launcher:
+                        self._forget(launcher)
 
     def _is_there(self) -> bool:
         with suppress(OSError):
@@ -133,56 +158,105 @@ class Server:
 
     def _begin(self, line: str) -> None:
         number, count, node, program = line.split()
-        pid, launcher = int(number), None
+        # For reading and writing here too: the launcher may not have come to open it.
+        reply = os.open(self._layout.server / number, os.O_RDWR | os.O_NONBLOCK)
         try:
-            pidfd = os.pidfd_open(pid)
-            # For reading and writing here too: the launcher may not have come to open it.
-            launcher = Launcher(pid, pidfd, os.open(self._layout.server / number, os.O_RDWR | os.O_NONBLOCK))
-            request = Request.of(pid, int(count))
-        except Refused:
-            assert launcher is not None  # noqa: S101 - it was made before
-            os.write(launcher.reply, f"{NO}\n".encode())
-        except OSError:  # it died
-            (self._layout.server / number).unlink(missing_ok=True)
+            launcher = Launcher(int(number), os.pidfd_open(int(number)), reply)
+        except ProcessLookupError:
+            os.close(reply)
+            (self._layout.server / number).unlink()
             return
-        else:
-            launcher.worker = os.fork()
-            if not launcher.worker:
-                request.work(self._layout, node, program)
-            request.close()
-            launcher.worker_pidfd = os.pidfd_open(launcher.worker)
-        for descriptor in (launcher.pidfd, launcher.worker_pidfd):
-            if descriptor >= 0:
-                self._launchers[descriptor] = launcher
-                self._poll.register(descriptor, select.POLLIN)
+        idle = self._idle.setdefault(node, [])
+        launcher.worker = idle.pop() if idle else self._fork(node)
+        launcher.worker.launcher = launcher
+        self._watch(launcher.pidfd, launcher)
+        with suppress(OSError):  # it died; its line tells that as well
+            launcher.worker.line.sendall(f"{number} {count} {program}\n".encode())
 
-    def _answer(self, launcher: Launcher) -> None:
-        """The worker has ended: tell its status, and keep the FIFO open until the launcher has read that."""
-        status = self._bury(launcher)
-        os.write(launcher.reply, f"{status if status >= 0 else 128 - status}\n".encode())
+    def _fork(self, node: str) -> Worker:
+        ours, its = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            os.dup2(its.fileno(), LINE)  # inherited: a program that a worker becomes ends when that has ended
+            os.closerange(LINE + 1, os.sysconf("SC_OPEN_MAX"))
+            serve_launchers(self._layout, node)
+        its.close()
+        worker = Worker(pid, ours, node)
+        self._watch(ours.fileno(), worker)
+        return worker
+
+    def _hear(self, worker: Worker) -> None:
+        """A worker tells the status of its program, or has ended with it."""
+        said = b""
+        with suppress(ConnectionResetError):
+            said = worker.line.recv(64)
+        launcher, worker.launcher = worker.launcher, None
+        if said:
+            self._idle[worker.node].append(worker)
+        else:
+            status = self._bury(worker)
+            said = b"%d\n" % (status if status >= 0 else 128 - status)
+        if launcher is not None:
+            launcher.worker = None
+            os.write(launcher.reply, said)  # open until the launcher has ended, and so has read it
 
     def _forget(self, launcher: Launcher) -> None:
         """The launcher has ended, or was killed: then its worker has to die as well."""
-        if launcher.worker_pidfd >= 0:
+        if launcher.worker is not None:
             with suppress(ProcessLookupError):
-                os.killpg(launcher.worker, signal.SIGKILL)
-            self._bury(launcher)
-        self._close(launcher.pidfd)
+                os.killpg(launcher.worker.pid, signal.SIGKILL)
+            self._bury(launcher.worker)
+        self._unwatch(launcher.pidfd)
+        os.close(launcher.pidfd)
         os.close(launcher.reply)
         (self._layout.server / str(launcher.pid)).unlink(missing_ok=True)
 
-    def _bury(self, launcher: Launcher) -> int:
-        status = os.waitstatus_to_exitcode(os.waitpid(launcher.worker, 0)[1])
-        self._close(launcher.worker_pidfd)
-        launcher.worker_pidfd = -1
-        for path in self._layout.workers.glob(f"{launcher.worker}-*"):
-            path.unlink()
+    def _bury(self, worker: Worker) -> int:
+        status = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
+        self._unwatch(worker.line.fileno())
+        worker.line.close()
+        mark(self._layout, worker.pid, worker.node).unlink(missing_ok=True)
+        with suppress(ValueError):
+            self._idle[worker.node].remove(worker)
         return status
 
-    def _close(self, descriptor: int) -> None:
+    def _watch(self, descriptor: int, known: Launcher | Worker) -> None:
+        self._polled[descriptor] = known
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _unwatch(self, descriptor: int) -> None:
         self._poll.unregister(descriptor)
-        del self._launchers[descriptor]
-        os.close(descriptor)
+        del self._polled[descriptor]
+
+
+def mark(layout: Layout, pid: int, node: str) -> Path:
+    """There while that worker is a program of that node."""
+    return layout.workers / f"{pid}-{node}"
+
+
+def serve_launchers(layout: Layout, node: str) -> NoReturn:
+    """The worker: one program after the other, until the server is gone or one did not end cleanly."""
+    own = mark(layout, os.getpid(), node)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    before = (os.getpriority(os.PRIO_PROCESS, 0), tuple(sys.path))
+    while line := os.read(LINE, 4096):
+        number, count, program = line.decode().split()
+        try:
+            request = Request.of(int(number), int(count))
+        except (OSError, Refused):
+            os.write(LINE, b"no\n")
+            continue
+        # Before it looks whether its machine has power: who takes the power away kills those that are marked.
+        own.touch()
+        status = request.work(layout, node, program)
+        if (os.getpriority(os.PRIO_PROCESS, 0), tuple(sys.path)) != before:
+            os._exit(status)  # neither can be taken back for sure
+        own.unlink(missing_ok=True)
+        for file in range(3):
+            os.dup2(nothing, file)
+        os.write(LINE, b"%d\n" % status)
+    os._exit(0)
 
 
 @dataclass(frozen=True)
@@ -217,25 +291,16 @@ class Request:
             raise
         return cls(pid, words[len(words) - count :], environment, umask, tuple(files))
 
-    def close(self) -> None:
-        """The worker has them."""
-        for file in self.files:
-            os.close(file)
-
-    def work(self, layout: Layout, node: str, program: str) -> None:
-        """Be that program, and end as it does."""
-        status = 1
+    def work(self, layout: Layout, node: str, program: str) -> int:
+        """Be that program and return its exit status; ends the process where the program did not end by itself."""
+        status = 0
         try:
-            os.setsid()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            # Before it looks whether its machine has power: who takes the power away kills those that are written here.
-            (layout.workers / f"{os.getpid()}-{node}").touch()
             os.umask(self.umask)
             os.chdir(f"/proc/{self.pid}/cwd")
             os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, self.pid))
             for number, file in enumerate(self.files):
                 os.dup2(file, number)
-            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+                os.close(file)
             os.environb.clear()
             os.environb.update(self.environment)
             sys.argv = ["-c", *self.words]
@@ -244,11 +309,13 @@ class Request:
             status = int(end.code or 0)
         except BaseException:  # noqa: BLE001 - as Python itself ends a program
             traceback.print_exc()
-        finally:
-            with suppress(OSError):
-                sys.stdout.flush()
-                sys.stderr.flush()
+            os._exit(1)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:  # what is left must not come out of the next program
             os._exit(status)
+        return status
 
 
 def opened_again(pid: int, number: int) -> int:
@@ -286,7 +353,7 @@ def opened_again(pid: int, number: int) -> int:
 
 
 def serve(word: str) -> None:
-    """The process itself. Raises OSError when the lab's directory is taken away."""
+    """The process itself. Raises OSError where it cannot be; then every launcher starts a Python of its own."""
     layout = Layout(Path(word.partition("=")[2]))
     os.umask(0o077)
     os.chdir("/")
@@ -294,6 +361,7 @@ def serve(word: str) -> None:
 
     for name in (*PRELOADED, *(f"{entry.PROGRAMS}.{name.replace('-', '_')}" for name in (*PROGRAMS, *HOOKED))):
         importlib.import_module(name)
+    os.close(os.pidfd_open(os.getpid()))  # an old kernel has none
     gc.collect()
     gc.freeze()  # what is here now is shared with every worker
     server = Server(layout)

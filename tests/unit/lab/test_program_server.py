@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from unit.lab.conftest import Operator, until
 
-from upgrade_guard.lab import fault_switch, program_server
+from upgrade_guard.lab import cluster, fault_switch, program_server
 from upgrade_guard.lab.layout import Layout
 
 UNSERVED = 99
@@ -24,7 +24,7 @@ UNSERVED = 99
 def served(new_lab: Callable[..., Operator]) -> Operator:
     """An operator whose launchers never start a Python: what the server does not answer ends with UNSERVED."""
     operator = new_lab()
-    until((operator.lab.layout.server / "ready").exists)
+    until(lambda: program_server.answers(operator.lab.layout))
     for node in operator.lab.settings.names:
         for launcher in operator.lab.layout.programs(node).iterdir():
             launcher.write_text(re.sub(r"(?m)^exec .*\n", f"exit {UNSERVED}\n", launcher.read_text()))
@@ -98,6 +98,23 @@ def test_a_machine_that_loses_its_power_loses_its_workers_and_no_others(served: 
     assert workers(layout) == before
     program_server.kill_programs(layout, "cp1")
     assert drain.wait(30) == 128 + signal.SIGKILL
+
+
+def test_what_runs_goes_on_when_the_lab_is_brought_up_again(served: Operator) -> None:
+    drain = blocked_drain(served)
+    cluster.up(served.lab.directory)
+    assert drain.poll() is None
+    assert workers(served.lab.layout)
+    drain.kill()
+    drain.wait()
+
+
+def test_a_lab_that_was_removed_by_hand_and_made_again_has_a_server(new_lab: Callable[..., Operator]) -> None:
+    lab = new_lab().lab
+    until(lambda: program_server.answers(lab.layout))
+    shutil.rmtree(lab.directory)
+    cluster.up(lab.directory)
+    until(lambda: program_server.answers(lab.layout))
 
 
 def test_a_server_that_dies_leaves_no_launcher_waiting(served: Operator) -> None:
