@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upgrade_guard.cli import wiring
+from upgrade_guard.cli.cost import going_back
 from upgrade_guard.engine.gate import closed_because
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.evidence import Evidence
@@ -141,7 +142,7 @@ def _cost(config: Config, journal: Journal, run: Run) -> Cost:
 
     try:
         with wiring.looking(config) as site:
-            found = wiring.going_back(site, journal, run.id)
+            found = going_back(site, journal, run.id)
     except GuardError as problem:
         return Cost(None, None, f"not known: {problem.message}")
     return Cost(found.revisions, found.seconds, found.text)

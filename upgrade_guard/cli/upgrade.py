@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from upgrade_guard.cli import wiring
+from upgrade_guard.cli.cost import going_back
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.cli.wiring import Choices
@@ -136,7 +137,7 @@ def rollback(
                 wiring.refuse_to_give_up(site, journal, opened.id, given_up)
         if opened.state not in _ROLLING and _may(opened, Event.ROLLBACK_BEGUN):
             with wiring.looking(config) as site:
-                cost = wiring.going_back(site, journal, opened.id)
+                cost = going_back(site, journal, opened.id)
             asking = wiring.prompts(front)
             subject = f"Roll back cluster {opened.cluster} to {opened.from_version}: {cost.text}"
             if cost.revisions == 0:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
     from upgrade_guard.model.clock import Clock
     from upgrade_guard.phases.approval import Approve
-    from upgrade_guard.phases.preview import GoingBack
     from upgrade_guard.phases.restore import ConfirmCluster
     from upgrade_guard.phases.site import Site
     from upgrade_guard.ui.prompts import Prompts
@@ -147,6 +146,7 @@ def drive(
     front: Front, journal: Journal, config: Config, run: Run, choices: Choices, act: Callable[[Runner], Run]
 ) -> Run:
     """Wire a runner for this run, let `act` use it, and say afterwards how the cluster stands when it raises."""
+    from upgrade_guard.cli.cost import CostShown
     from upgrade_guard.cli.ground import Ground
     from upgrade_guard.engine.answers import choices as ways_on
     from upgrade_guard.engine.answers import in_words_of
@@ -172,7 +172,7 @@ def drive(
         card,
         clock.monotonic,
         read_again=lambda: identified(journal, config, run.id),
-        going_back=(lambda: going_back_text(sites[0], journal, run.id)) if run.kind is Kind.UPGRADE else str,
+        going_back=CostShown(lambda: sites[0], journal, run.id) if run.kind is Kind.UPGRADE else None,
     )
     asking = prompts(front, aside=progress.paused)
 
@@ -373,25 +373,6 @@ def aftermath(run: Run, log: str) -> str:
     from upgrade_guard.ui import words
 
     return f"Run {run.id} stands at {run.state.value}. {words.standing(run.kind, run.state)}\nLog: {log}"
-
-
-def going_back(site: Site, journal: Journal, run_id: str) -> GoingBack:
-    """What a rollback would cost now; before anything can have changed, neither rooms nor cluster are asked."""
-    from upgrade_guard.model.cluster import Cluster
-    from upgrade_guard.model.codec import from_json
-    from upgrade_guard.phases.preview import going_back as cost
-
-    facts = journal.facts(run_id)
-    known = from_json(Cluster, facts.of("inspect/cluster")) if facts.has("inspect/cluster") else None
-    return cost(site, journal.run(run_id).state, facts, known)
-
-
-def going_back_text(site: Site, journal: Journal, run_id: str) -> str:
-    """The same in words, for a display: a cluster that does not answer costs it nothing but the number."""
-    try:
-        return going_back(site, journal, run_id).text
-    except GuardError as problem:
-        return f"not known: {problem.message}"
 
 
 @contextmanager

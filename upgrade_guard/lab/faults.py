@@ -61,7 +61,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "plan-refuses",
         "`kubeadm upgrade plan` refuses the version.",
-        "The kubeadm package goes back: exit 7, state rolled-back; the control plane was never touched.",
+        f"Its kubeadm is asked before it is installed: exit 4, state copied, {_BEFORE}; `resume` asks again.",
         once=False,
     ),
     Fault(

@@ -12,7 +12,8 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.phases.crash_watch import Crashes, crashes_of, watched
 from upgrade_guard.phases.looking import seeing, until
 from upgrade_guard.phases.site import NodeTools, Site
-from upgrade_guard.tools.kubeadm import parse_upgrade_plan
+from upgrade_guard.phases.staging import staged_kubeadm
+from upgrade_guard.tools.kubeadm import Kubeadm, parse_upgrade_plan
 from upgrade_guard.tools.static_pod import image_of
 
 VERSIONED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -212,14 +213,18 @@ def _finished(tools: NodeTools, facts: Facts, target: Version) -> Seen:
 
 
 def plan(site: Site, node: Node, target: Version, name: str) -> Step:
-    """`kubeadm upgrade plan` with the target's own kubeadm: the old one exits 0 with a misleading table (measured)."""
+    """`kubeadm upgrade plan` with the target's own kubeadm, which was unpacked and is not installed.
+
+    An older one exits 0 with a misleading table (measured).
+    """
     tools = site.on(node)
 
-    def probe(_: Facts) -> Seen:
-        kubeadm = tools.kubeadm.version()
-        if kubeadm != target:
-            return NotDone(f"kubeadm on {node.name} is {kubeadm}, and would print a misleading plan")
-        planned = parse_upgrade_plan(tools.kubeadm.upgrade_plan(target, site.config.upgrade.ignore_preflight_errors))
+    def probe(facts: Facts) -> Seen:
+        kubeadm = Kubeadm(tools.host, tools.settings, staged_kubeadm(tools, facts))
+        version = kubeadm.version()
+        if version != target:
+            return NotDone(f"{staged_kubeadm(tools, facts)} is {version}, and would print a misleading plan")
+        planned = parse_upgrade_plan(kubeadm.upgrade_plan(target, site.config.upgrade.ignore_preflight_errors))
         if planned.must_update_kubeadm:
             return NotDone(f"kubeadm says that it has to be updated to {planned.update_kubeadm_to} first")
         if planned.manual_configs:

@@ -1,4 +1,4 @@
-"""The target's kubeadm on the first control plane, its plan, and a person's yes."""
+"""The plan of the target's kubeadm, a person's yes, and then that kubeadm on the first control plane."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from upgrade_guard.phases.site import Site
 
 
 def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Phase:
-    """From copied to planned. The gate stands before its first step, which changes the package source."""
+    """From copied to planned. Nothing is changed before the yes; the gate stands before the package source changes."""
     first = cluster.control_planes[0]
     old = Version.parse(cluster.version)
     prefix = f"plan/{first.name}"
@@ -21,11 +21,11 @@ def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Pha
         "plan",
         "Plan",
         steps=(
+            kubeadm_work.plan(site, first, target, "plan/kubeadm-plan"),
+            approval(cluster, target, approve),
             packages.point_source(site, first, f"{prefix}/package-source", old, target),
             packages.install(site, first, f"{prefix}/kubeadm", target, ("kubeadm",)),
             packages.available(site, first, f"{prefix}/packages-available", target),
-            kubeadm_work.plan(site, first, target, "plan/kubeadm-plan"),
-            approval(cluster, target, approve),
         ),
         event=Event.PLAN_APPROVED,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from upgrade_guard.errors import DecisionNeeded, GuardError
 from upgrade_guard.model.cluster import Cluster
@@ -17,7 +18,7 @@ from upgrade_guard.phases.inspect import read_cluster
 from upgrade_guard.phases.loss import written_since
 from upgrade_guard.phases.packages import installed_version
 from upgrade_guard.phases.rollback import Path as WayBack
-from upgrade_guard.phases.rollback import chosen, control_plane_touched
+from upgrade_guard.phases.rollback import chosen, control_plane_touched, packages_touched
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.workflow import UpgradeWorkflow
 
@@ -68,6 +69,14 @@ class Choice:
     why: str
 
 
+class Changed(Enum):
+    """How much an upgrade has changed so far."""
+
+    NOTHING = "nothing"
+    PACKAGES = "packages"
+    CONTROL_PLANE = "control plane"
+
+
 @dataclass(frozen=True)
 class GoingBack:
     """What a rollback would cost now: revisions lost (None: unknown) and seconds (None: no restore)."""
@@ -75,6 +84,7 @@ class GoingBack:
     revisions: int | None
     seconds: float | None
     text: str
+    changed: Changed = Changed.CONTROL_PLANE
 
 
 def preview(site: Site, target: Version) -> Preview:
@@ -119,21 +129,27 @@ def _running(site: Site) -> Version:
     return oldest_served(site, read_control_planes(site))
 
 
-def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None) -> GoingBack:
-    """What `rollback` or `abort` would cost at this moment."""
+def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None, *, ask: bool = True) -> GoingBack:
+    """What `rollback` or `abort` would cost at this moment; without `ask` as far as the record tells."""
+    nothing = GoingBack(0, 0.0, "nothing was changed; abort closes the run", Changed.NOTHING)
     if cluster is None or state in (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED):
-        return GoingBack(0, 0.0, "nothing was changed; abort closes the run")
+        return nothing
     if not control_plane_touched(cluster, facts):
-        if not any(name.startswith("plan/") for name in facts.started):
-            return GoingBack(0, 0.0, "nothing was changed; abort closes the run")
+        if not packages_touched(cluster, facts):
+            return nothing
         text = "only packages were changed; abort puts them back and loses nothing"
         if state is State.PLANNED and facts.has("prove/snapshot"):
             text += f"; from the next step on, going back means restoring etcd: {_restoring(facts)}"
-        return GoingBack(0, None, text)
+        return GoingBack(0, None, text, Changed.PACKAGES)
     if not facts.has("snapshot/publish"):
         return GoingBack(None, None, "the snapshot of this run is not known")
-    written = written_since(site, cluster, facts)
     seconds = _restore_seconds(facts)
+    if not ask:
+        text = f"what was written since the snapshot would be lost; about {_minutes(seconds)}"
+        if len(cluster.control_planes) > 1:
+            text = f"one control plane goes back alone where the others serve; else {text}"
+        return GoingBack(None, seconds, text)
+    written = written_since(site, cluster, facts)
     lost = "an unknown number of revisions" if written is None else f"{written} revisions"
     if state is State.PLANNED and _goes_back_alone(site, cluster, facts):
         text = f"as it stands one control plane would go back alone and nothing be lost; else {lost}"

@@ -230,12 +230,18 @@ def kubeadm_moved_manifests(site: Site, node: Node, facts: Facts) -> str:
     return next((path for path in kubeadm_backups(site.on(node)) if path not in before), "")
 
 
+def packages_touched(cluster: Cluster, facts: Facts) -> bool:
+    """Was the package source or kubeadm of the first control plane changed in this run?"""
+    first = cluster.control_planes[0].name
+    return facts.touched(f"plan/{first}/package-source") or facts.touched(f"plan/{first}/kubeadm")
+
+
 def packages_only(site: Site, cluster: Cluster, going: Cluster, facts: Facts) -> tuple[Phase, ...]:
     """(a) Packages, holds and package source of the first control plane; no component was changed."""
     first = cluster.control_planes[0]
     if first not in going.nodes:
         return ()
-    if not (facts.touched(f"plan/{first.name}/package-source") or facts.touched(f"plan/{first.name}/kubeadm")):
+    if not packages_touched(cluster, facts):
         return ()
     return (
         Phase(

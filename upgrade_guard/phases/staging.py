@@ -15,6 +15,7 @@ from upgrade_guard.model.version import Version
 from upgrade_guard.phases.site import NodeTools, Site
 from upgrade_guard.tools.apt import Apt, package_version, point_source_at
 from upgrade_guard.tools.files import STAGED
+from upgrade_guard.tools.kubeadm import Kubeadm
 
 PACKAGES = ("kubeadm", "kubelet", "kubectl")
 
@@ -22,8 +23,9 @@ PACKAGES = ("kubeadm", "kubelet", "kubectl")
 def staging(site: Site, cluster: Cluster, target: Version) -> Phase:
     """On every node, one after the other; nothing but our own directory is changed."""
     old = Version.parse(cluster.version)
-    steps = tuple(stage(site, node, old, target) for node in cluster.nodes)
-    return Phase("stage", "Fetch the target's packages", steps)
+    fetched = tuple(stage(site, node, old, target) for node in cluster.nodes)
+    unpacked = tuple(unpack_kubeadm(site, node, target) for node in cluster.control_planes)
+    return Phase("stage", "Fetch the target's packages", (*fetched, *unpacked))
 
 
 def stage(site: Site, node: Node, old: Version, target: Version) -> Step:
@@ -58,6 +60,33 @@ def stage(site: Site, node: Node, old: Version, target: Version) -> Step:
 
     name = f"stage/{node.name}/packages"
     return Step(name, f"fetch the packages of {target} on {node.name}", probe, act, lane=node.name)
+
+
+def unpack_kubeadm(site: Site, node: Node, target: Version) -> Step:
+    """The target's own kubeadm beside its package: it plans, and names its images, before anything is installed."""
+    tools = site.on(node)
+
+    def probe(facts: Facts) -> Seen:
+        program = staged_kubeadm(tools, facts)
+        if not tools.files.exists(program):
+            return NotDone(f"the kubeadm of {target} is not unpacked on {node.name} yet")
+        found = Kubeadm(tools.host, tools.settings, program).version()
+        return Done({"program": program}) if found == target else NotDone(f"{program} is {found}")
+
+    def act(facts: Facts) -> None:
+        tools.apt.beside(staged_directory(tools, facts)).unpack("kubeadm", _unpacked(tools, facts))
+
+    name = f"stage/{node.name}/kubeadm"
+    return Step(name, f"unpack the kubeadm of {target} on {node.name}", probe, act, lane=node.name)
+
+
+def staged_kubeadm(tools: NodeTools, facts: Facts) -> str:
+    """The target's kubeadm, which is not installed."""
+    return f"{_unpacked(tools, facts)}/usr/bin/kubeadm"
+
+
+def _unpacked(tools: NodeTools, facts: Facts) -> str:
+    return f"{staged_directory(tools, facts)}/kubeadm"
 
 
 def is_staged(tools: NodeTools, facts: Facts, target: Version) -> bool:

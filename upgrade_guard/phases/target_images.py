@@ -1,6 +1,6 @@
 """The target's images on every control plane before the gate: an image that cannot be had is found out in time.
 
-The target's own kubeadm says which they are. It comes out of the package that was staged, and is not installed.
+The target's own kubeadm says which they are, out of the package that was staged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.site import NodeTools, Site
-from upgrade_guard.phases.staging import is_staged, staged_directory
+from upgrade_guard.phases.staging import staged_directory, staged_kubeadm
 from upgrade_guard.tools.kubeadm import Kubeadm
 
 IMAGE_CHECKS = {"imagepull", "all"}
@@ -31,16 +31,14 @@ def target_images(site: Site, cluster: Cluster, node: Node, target: Version) -> 
     ignored = IMAGE_CHECKS & {name.lower() for name in site.config.upgrade.ignore_preflight_errors}
 
     def probe(facts: Facts) -> Seen:
-        if ignored or not is_staged(tools, facts, target):  # a run of an earlier version has staged nothing
+        if ignored:
             return Done({"skipped": True})
-        program, configuration = _program(tools, facts), _configuration(tools, facts)
-        if tools.files.existing(program, configuration) != {program, configuration}:
+        if not tools.files.exists(_configuration(tools, facts)):
             return NotDone(f"nobody has looked yet which images of {target} {node.name} has")
         lacking = _lacking(tools, facts)
         return NotDone(f"{node.name} lacks {', '.join(lacking)}") if lacking else Done()
 
     def act(facts: Facts) -> None:
-        tools.apt.beside(staged_directory(tools, facts)).unpack("kubeadm", f"{staged_directory(tools, facts)}/kubeadm")
         document = site.any_api(cluster).kubeadm_document() | {"kubernetesVersion": str(target)}
         tools.files.write(_configuration(tools, facts), json.dumps(document).encode())
         if not _lacking(tools, facts):
@@ -71,11 +69,7 @@ def _lacking(tools: NodeTools, facts: Facts) -> list[str]:
 
 
 def _kubeadm(tools: NodeTools, facts: Facts) -> Kubeadm:
-    return Kubeadm(tools.host, tools.settings, _program(tools, facts))
-
-
-def _program(tools: NodeTools, facts: Facts) -> str:
-    return f"{staged_directory(tools, facts)}/kubeadm/usr/bin/kubeadm"
+    return Kubeadm(tools.host, tools.settings, staged_kubeadm(tools, facts))
 
 
 def _configuration(tools: NodeTools, facts: Facts) -> str:

@@ -31,7 +31,7 @@ class Kubeadm:
 
     def version(self) -> Version:
         """Its own version. Raises UnexpectedOutput for a pre-release."""
-        text = run_checked(self._host, ("kubeadm", "version", "-o", "short")).stdout
+        text = run_checked(self._host, (self._program, "version", "-o", "short")).stdout
         try:
             return Version.parse(text)
         except ValueError as problem:
@@ -39,7 +39,7 @@ class Kubeadm:
 
     def upgrade_plan(self, target: Version, ignore: tuple[str, ...] = (), *, timeout: float = PLAN_TIMEOUT) -> str:
         """What `kubeadm upgrade plan` prints. With a kubeadm older than `target` it exits 0 and the table misleads."""
-        argv = ("kubeadm", "upgrade", "plan", str(target), *_ignoring(ignore), *self._kubeconfig("admin.conf"))
+        argv = (self._program, "upgrade", "plan", str(target), *_ignoring(ignore), *self._kubeconfig("admin.conf"))
         return run_checked(self._host, argv, timeout=timeout).stdout
 
     def upgrade_apply(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.console import RenderableType
 from rich.live import Live
@@ -43,11 +43,31 @@ class _Running:
     told: float | None = None
 
 
+class GoingBackText(Protocol):
+    """What a rollback would cost, in words."""
+
+    def asked(self) -> str:
+        """By the record and the cluster: before a phase there is time to ask it."""
+
+    def on_record(self) -> str:
+        """By the record alone: nothing may hold a step up."""
+
+
+class NoGoingBack:
+    """For runs that change no cluster."""
+
+    def asked(self) -> str:
+        """Nothing."""
+        return ""
+
+    on_record = asked
+
+
 class Progress:
     """The engine's Watcher and a Transcript in one: it hears of steps and of the commands that they run.
 
     `card` is where the run stands at the beginning; `read_again` gives the run as recorded after each move,
-    `going_back` what a rollback would cost, asked before each phase. Use it as a context manager around the run.
+    `going_back` what a rollback would cost. Use it as a context manager around the run.
     `paused` takes the live card away while a person is asked.
     """
 
@@ -58,14 +78,14 @@ class Progress:
         monotonic: Callable[[], float],
         *,
         read_again: Callable[[], Run] | None = None,
-        going_back: Callable[[], str] = str,
+        going_back: GoingBackText | None = None,
     ) -> None:
         self._screen = screen
         self._card = card
         self._monotonic = monotonic
         self._began = monotonic()
         self._read_again = read_again
-        self._going_back = going_back
+        self._going_back = going_back or NoGoingBack()
         self._running: dict[str, _Running] = {}
         self._lock = threading.RLock()
         self._live: Live | None = None
@@ -107,7 +127,7 @@ class Progress:
     def phase_began(self, phase: Phase, steps_done: int, steps_total: int) -> None:
         """The steps of a phase begin; some may be done already."""
         rolling = self._card.run.state in words.ROLLBACK
-        going_back = "" if rolling else self._going_back()
+        going_back = "" if rolling else self._going_back.asked()
         self._look(going_back=going_back)
         done = f", {steps_done} done already" if steps_done else ""
         self._say(f"{phase.title}: {steps_total} step(s){done}", style="bold")
@@ -116,6 +136,8 @@ class Progress:
 
     def step_began(self, step: Step, *, in_doubt: bool) -> None:
         """A step was started on the record."""
+        if step.changes_node and self._card.run.state not in words.ROLLBACK:
+            self._look(going_back=self._going_back.on_record())
         with self._lock:
             self._running[step.name] = _Running(step, self._monotonic(), threading.get_ident())
         doubt = "in doubt since the last process; looking: " if in_doubt else ""

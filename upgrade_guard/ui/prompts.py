@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
+import termios
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from typing import Any, TextIO
 from upgrade_guard.errors import DecisionNeeded
 from upgrade_guard.model.run import ApprovalRecord
 from upgrade_guard.ui.words import visible
+
+YES = "yes"
 
 
 def operator() -> str:
@@ -47,8 +51,8 @@ class Prompts:
         self._must_be_there(subject, "upgrade-guard resume --yes")
         with self.aside():
             self._show(shown)
-            said = self._questionary().confirm(visible(subject), default=False, **self._output()).unsafe_ask()
-        if not said:
+            said = self._typed(f"{visible(subject)} Type {YES} to go on:")
+        if said.lower() != YES:
             raise DecisionNeeded(
                 f"not approved: {subject}",
                 hint="upgrade-guard resume asks again, upgrade-guard abort closes the run",
@@ -65,6 +69,7 @@ class Prompts:
             return ApprovalRecord(question, self.by, flag, "yes", self.now())
         self._must_be_there(question, hint)
         with self.aside():
+            self._forget_what_was_typed()
             said = self._questionary().confirm(visible(question), default=False, **self._output()).unsafe_ask()
         if not said:
             raise DecisionNeeded(f"not confirmed: {question}", hint=hint)
@@ -82,8 +87,7 @@ class Prompts:
         self._must_be_there(cost, hint)
         with self.aside():
             self._show(cost)
-            question = f"Type the name of the cluster ({visible(cluster)}) to go on:"
-            said = self._questionary().text(question, **self._output()).unsafe_ask().strip()
+            said = self._typed(f"Type the name of the cluster ({visible(cluster)}) to go on:")
         if said != cluster:
             raise DecisionNeeded(f"{said!r} is not the cluster's name, {cluster!r}", hint=hint)
         return ApprovalRecord(cost, self.by, "prompt", said, self.now())
@@ -95,8 +99,25 @@ class Prompts:
         questionary = self._questionary()
         offered = [questionary.Choice(title=f"{value}  {visible(why)}", value=value) for value, why in choices]
         with self.aside():
+            self._forget_what_was_typed()
             said = questionary.select(visible(question), choices=offered, **self._output()).unsafe_ask()
         return str(said)
+
+    def _typed(self, question: str) -> str:
+        """A whole word for what cannot be taken back: one key is pressed too easily."""
+        self._forget_what_was_typed()
+        return str(self._questionary().text(question, **self._output()).unsafe_ask()).strip()
+
+    def _forget_what_was_typed(self) -> None:
+        """Keys that were typed before the question was there answer nothing."""
+        from prompt_toolkit.application import get_app_session
+        from prompt_toolkit.input.typeahead import clear_typeahead
+
+        clear_typeahead(get_app_session().input)
+        try:
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+        except (termios.error, OSError, ValueError):
+            return  # no terminal: questionary reads from something else
 
     def _must_be_there(self, question: str, hint: str) -> None:
         if not self.interactive:

@@ -63,9 +63,30 @@ def tell_everything(progress: Progress, seconds: Seconds) -> None:
     progress.stopping("SIGTERM")
 
 
+class Cost:
+    """What a rollback would cost, asked of the cluster and told by the record."""
+
+    def asked(self) -> str:
+        return "20 revisions; 1 min"
+
+    def on_record(self) -> str:
+        return "what was written since"
+
+
+def test_what_going_back_costs_follows_each_step_that_changes_a_node() -> None:
+    """kubeadm is at work: it is not only packages any more."""
+    wide = screen(live=True)
+    progress = Progress(wide, Card(run(State.PLANNED)), Seconds(), going_back=Cost())
+    with progress:
+        progress.phase_began(Phase("control-plane", "Control plane", (APPLY,)), 0, 1)
+        assert progress.card().going_back == "20 revisions; 1 min"
+        progress.step_began(APPLY, in_doubt=False)
+        assert progress.card().going_back == "what was written since"
+
+
 def test_plain_lines_carry_elapsed_seconds() -> None:
     plain, seconds = screen(), Seconds()
-    progress = Progress(plain, Card(run(State.PLANNED)), seconds, going_back=lambda: "20 revisions; 1 min")
+    progress = Progress(plain, Card(run(State.PLANNED)), seconds, going_back=Cost())
     with progress:
         tell_everything(progress, seconds)
     assert said(plain) == [

@@ -31,14 +31,14 @@ def typed(keys: str, ask: Callable[[], object]) -> object:
 
 def test_a_yes_is_an_approval_by_a_person_at_the_prompt() -> None:
     asking = prompts()
-    said = typed("y", lambda: asking.approve("Upgrade?", "kubelet\tv1.27 -> v1.28", "plan/approve"))
+    said = typed("yes\r", lambda: asking.approve("Upgrade?", "kubelet\tv1.27 -> v1.28", "plan/approve"))
     assert said == ApprovalRecord("Upgrade?", "ada", "prompt", "yes", AT)
     assert isinstance(asking.to, io.StringIO)
     assert asking.to.getvalue().startswith("kubelet v1.27 -> v1.28\n")
 
 
 def test_no_and_plain_enter_are_no() -> None:
-    for keys in ("n", "\r"):
+    for keys in ("no\r", "\r", "y\r"):
         with pytest.raises(DecisionNeeded, match="not approved: Upgrade"):
             typed(keys, lambda: prompts().approve("Upgrade?", "", "plan/approve"))
 
