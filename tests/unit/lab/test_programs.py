@@ -108,13 +108,15 @@ def test_kubectl_prints_its_own_version_without_a_server(operator) -> None:
     assert "serverVersion" not in document
 
 
-def test_kubeadm_knows_itself_and_its_certificates(lab: LabCluster) -> None:
+def test_kubeadm_knows_itself_and_its_certificates(lab: LabCluster, tmp_path) -> None:
     kubeadm = Kubeadm(host(lab), settings(lab))
     assert kubeadm.version() == OLD
     certificates = {row.name: row for row in kubeadm.certificates()}
     assert {"apiserver", "etcd-server", "admin.conf", "ca"} <= set(certificates)
     assert all(row.expires is not None and not row.missing for row in certificates.values())
-    assert "registry.k8s.io/etcd:3.5.1-2" in kubeadm.images(Version.parse("v1.28.0"))
+    configuration = tmp_path / "kubeadm.json"
+    configuration.write_text(json.dumps({"kubernetesVersion": "v1.28.0"}))
+    assert "registry.k8s.io/etcd:3.5.1-2" in kubeadm.images(str(configuration))
 
 
 def test_an_old_kubeadm_prints_a_misleading_plan(lab: LabCluster) -> None:
