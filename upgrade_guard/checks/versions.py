@@ -13,29 +13,31 @@ def version_path(gathered: Gathered, target: Version) -> tuple[Finding, ...]:
     """A patch upgrade, or the next minor: kubeadm knows nothing else, and there is no way down but a rollback."""
     name = "version-path"
     now = Version.parse(gathered.cluster.version)
-    if target.major != now.major:
-        return (blocking(name, f"there is no way from {now} to {target}", f"give a version of {now.major}.x"),)
-    if target < now:
-        return (
-            blocking(
-                name,
-                f"{target} is older than the cluster ({now}); Kubernetes cannot be downgraded",
-                "to go back after an upgrade by upgrade-guard: upgrade-guard rollback",
-            ),
-        )
-    if target.minor > now.minor + 1:
-        between = f"v{now.major}.{now.minor + 1}"
-        return (
-            blocking(
-                name,
-                f"{target} skips {target.minor - now.minor - 1} minor(s) after {now}; kubeadm goes one at a time",
-                f"go to the newest {between} first: upgrade-guard run {between}.0",
-            ),
-        )
+    why, hint = no_way(now, target)
+    if why:
+        return (blocking(name, why, hint),)
     if target == now:
         return _already_there(gathered, target, name)
     step = "the next minor" if target.minor > now.minor else "a patch"
     return (ok(name, f"{now} to {target} is {step}"),)
+
+
+def no_way(now: Version, target: Version) -> tuple[str, str]:
+    """Why no upgrade leads from `now` to `target`, and what to do instead; two empty texts where one does."""
+    if target.major != now.major:
+        return f"there is no way from {now} to {target}", f"give a version of {now.major}.x"
+    if target < now:
+        return (
+            f"{target} is older than the cluster ({now}); Kubernetes cannot be downgraded",
+            "to go back to a bundle, which loses what was written since: upgrade-guard backup list",
+        )
+    if target.minor > now.minor + 1:
+        between = f"v{now.major}.{now.minor + 1}"
+        return (
+            f"{target} skips {target.minor - now.minor - 1} minor(s) after {now}; kubeadm goes one at a time",
+            f"go to the newest {between} first: upgrade-guard run {between}.0",
+        )
+    return "", ""
 
 
 def _already_there(gathered: Gathered, target: Version, name: str) -> tuple[Finding, ...]:

@@ -124,7 +124,13 @@ def check(context: typer.Context, version: Target = None) -> None:
 
 
 def _target(site: Site, version: str | None) -> Version:
-    return wiring.next_minor(site) if version is None else wiring.version_of(version)
+    from upgrade_guard.phases.preview import refuse_no_way
+
+    if version is None:
+        return wiring.next_minor(site)
+    target = wiring.version_of(version)
+    refuse_no_way(site, target)
+    return target
 
 
 def history(

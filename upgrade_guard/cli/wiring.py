@@ -42,7 +42,7 @@ def version_of(text: str) -> Version:
     try:
         return Version.parse(text)
     except ValueError as problem:
-        raise UsageProblem(str(problem), hint="upgrade-guard run v1.28.0") from None
+        raise UsageProblem(str(problem), hint="Give the whole version, such as v1.28.0.") from None
 
 
 def operator() -> str:
@@ -417,10 +417,12 @@ def allowed_targets(site: Site) -> tuple[tuple[str, str], ...]:
 
 
 def already_there(config: Config, target: Version) -> bool:
-    """Is there nothing to upgrade?"""
+    """Is there nothing to upgrade? Raises Refused where no upgrade leads to `target`."""
     from upgrade_guard.phases.preview import already_there as seen
+    from upgrade_guard.phases.preview import refuse_no_way
 
     with looking(config) as site:
+        refuse_no_way(site, target)
         return seen(site, target)
 
 

@@ -38,6 +38,15 @@ class StaticPod:
         return next((word.split("=", 1)[1] for word in self.command if word.startswith(f"--{name}=")), default)
 
 
+# As kubeadm writes them.
+REQUESTS = {
+    "etcd": ("        cpu: 100m", "        memory: 100Mi"),
+    "kube-apiserver": ("        cpu: 250m",),
+    "kube-controller-manager": ("        cpu: 200m",),
+    "kube-scheduler": ("        cpu: 100m",),
+}
+
+
 def read(path: Path) -> StaticPod | None:
     """A manifest, or None when kubelet would not accept the file."""
     try:
@@ -271,7 +280,7 @@ def _pod(
         lines += [f"        path: {path}", f"        port: {port}", f"        scheme: {scheme}"]
         lines += ["      initialDelaySeconds: 10", "      periodSeconds: 10", "      timeoutSeconds: 15"]
         if kind == "livenessProbe":
-            lines += [f"    name: {component}", "    resources:", "      requests:", "        cpu: 100m"]
+            lines += [f"    name: {component}", "    resources:", "      requests:", *REQUESTS[component]]
     lines.append("    volumeMounts:")
     for name, where, _ in mounts:
         lines += [f"    - mountPath: {where}", f"      name: {name}"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from upgrade_guard.errors import DecisionNeeded, GuardError
+from upgrade_guard.checks.versions import no_way
+from upgrade_guard.errors import DecisionNeeded, GuardError, Refused
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.finding import Finding
@@ -49,6 +50,20 @@ def already_there(site: Site, target: Version) -> bool:
         )
     except GuardError:
         return False  # the inspection says what is wrong
+
+
+def refuse_no_way(site: Site, target: Version) -> None:
+    """Raises Refused where no upgrade leads to `target`: known by one question, before the cluster is inspected.
+
+    An API that does not answer tells nothing here; the inspection says what is wrong.
+    """
+    try:
+        now = _running(site)
+    except GuardError:
+        return
+    why, hint = no_way(now, target)
+    if why:
+        raise Refused(why, hint=hint)
 
 
 @dataclass(frozen=True)
