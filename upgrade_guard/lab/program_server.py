@@ -253,6 +253,7 @@ def serve_launchers(layout: Layout, node: str) -> NoReturn:
         if (os.getpriority(os.PRIO_PROCESS, 0), tuple(sys.path)) != before:
             os._exit(status)  # neither can be taken back for sure
         own.unlink(missing_ok=True)
+        os.chdir("/")
         for file in range(3):
             os.dup2(nothing, file)
         os.write(LINE, b"%d\n" % status)
