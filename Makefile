@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 LAB := .lab
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/tools
+MUTANTS := $(VENV)/mutants
 QUIETLY := --quiet --disable-pip-version-check
 PIP := $(BIN)/python -m pip install $(QUIETLY)
 # For Python 3.11 and newer on x86_64 and aarch64, with the hashes of every file of a release. What is in a lock file
@@ -15,8 +16,8 @@ PYTEST := $(BIN)/pytest -W error
 WORKERS := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: all bench check crash demo docs docs-check etcd faults format fuzz help lab-down lint lock package prove prove-main
-.PHONY: revision sbom test types
+.PHONY: all bench check crash demo docs docs-check etcd faults format fuzz help lab-down lint lock mutants package prove
+.PHONY: prove-main revision sbom test types
 
 all: format-check lint types docs-check test package ## what CI runs
 
@@ -31,6 +32,11 @@ $(TOOLS)/.ready: requirements/tools.txt
 	test -x $(TOOLS)/bin/python || python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/python -m pip install $(QUIETLY) --require-hashes --requirement requirements/tools.txt
 	touch $(TOOLS)/.ready
+
+$(MUTANTS)/.ready: requirements/dev.txt requirements/mutants.txt
+	test -x $(MUTANTS)/bin/python || python3 -m venv $(MUTANTS)
+	$(MUTANTS)/bin/python -m pip install $(QUIETLY) --require-hashes --requirement requirements/dev.txt --requirement requirements/mutants.txt
+	touch $(MUTANTS)/.ready
 
 bench: $(READY) ## measure what DESIGN promises in numbers, and print the tables
 	for script in tests/bench/*_bench.py; do $(BIN)/python $$script || exit 1; done
@@ -92,11 +98,15 @@ test: $(READY) ## every test
 lock: $(TOOLS)/.ready ## write the lock files anew; UPGRADE=--upgrade or UPGRADE='--upgrade-package NAME' takes newer ones
 	$(LOCK) requirements/tools.in --output-file requirements/tools.txt
 	$(LOCK) pyproject.toml --extra dev --no-emit-package upgrade-guard --output-file requirements/dev.txt
+	$(LOCK) requirements/mutants.in --constraint requirements/dev.txt --output-file requirements/mutants.txt
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(LOCK) pyproject.toml --constraint requirements/dev.txt --extra lab --output-file requirements/lab.txt
 
 sbom: $(READY) $(TOOLS)/.ready ## write dist/upgrade-guard.cdx.json: what an installation consists of (CycloneDX)
 	$(BIN)/python tests/sbom.py dist/upgrade-guard.cdx.json
+
+mutants: $(READY) $(MUTANTS)/.ready ## MODULES='engine/gate.py vault/retention.py': break each line, see which no test notices (hours for all)
+	$(BIN)/python tests/mutants.py $(MODULES)
 
 package: $(READY) $(TOOLS)/.ready ## build the wheel and use it without development dependencies
 	$(BIN)/python tests/package_check.py

@@ -51,6 +51,22 @@ def test_a_state_directory_of_somebody_else_is_not_used(stage: Stage) -> None:
     assert not trace.exists(), "a program of somebody else was run"
 
 
+@as_root
+def test_a_work_directory_of_somebody_else_on_a_node_is_not_used(stage: Stage) -> None:
+    stage.guard("backup", "create")
+    work = Path(stage.lab.layout.node("cp1")) / "var/lib/upgrade-guard"
+    trace = put_trap(next(work.rglob("etcdctl")))
+    for path in (work, *work.rglob("*")):
+        os.chown(path, STRANGER, -1, follow_symlinks=False)
+
+    for words in (("run", TARGET, "--yes"), ("backup", "create")):
+        answer = stage.guard(*words, ends=3)
+        assert f"{work} on cp1 belongs to user {STRANGER}" in answer.error["message"], answer
+        assert "name another work_dir" in answer.error["hint"], answer
+    assert not trace.exists(), "a program of somebody else was run"
+    assert not list(work.glob("*lock.json")), "something was written there"
+
+
 def test_what_others_can_write_is_not_used(stage: Stage) -> None:
     stage.guard("backup", "create")
     trace = put_trap(kept_programs(stage) / "etcdctl")

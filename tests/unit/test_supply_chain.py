@@ -16,7 +16,7 @@ from packaging.version import Version
 from sbom import missing
 from unit.test_architecture import ROOT
 
-LOCKS = ("runtime", "lab", "dev", "tools")
+LOCKS = ("runtime", "lab", "dev", "tools", "mutants")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Where an upper bound would do harm; pyproject.toml says why.
 UNBOUNDED = {"cryptography"}

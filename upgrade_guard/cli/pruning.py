@@ -128,13 +128,14 @@ def _holds(site: Site, removal: Removal) -> bool:
 def _moved_aside(
     config: Config, site: Site, journal: Journal | None, *, asked: bool
 ) -> tuple[tuple[Aside, ...], list[Removal], list[str]]:
-    """Every data directory that a finished run moved aside, and every snapshot that it left, that is still there.
+    """Data directories and files that a finished run moved aside, and snapshots that it left, which are still there.
 
     A node that does not answer is a problem only when its data was `asked` for: nodes come and go.
     """
     found: list[Aside] = []
     removals: list[Removal] = []
     problems: list[str] = []
+    listed: set[tuple[str, str]] = set()
     for run in journal.runs(kinds=OF_THE_CLUSTER, limit=None) if journal else ():
         if run.finished_at is None or journal is None:
             continue
@@ -143,10 +144,13 @@ def _moved_aside(
             continue
         nodes = {node.name: node for node in from_json(Cluster, facts.of("inspect/cluster")).nodes}
         for step, result in facts.results.items():
-            path, how = _left_by(step, result)
-            node = nodes.get(step.split("/")[1]) if path else None
+            node = nodes.get(step.split("/")[1]) if step.count("/") > 1 else None
             if node is None:
                 continue
+            path, how = _left_by(step, result, f"{site.settings(node.name).work_dir}/aside-{run.id}")
+            if not path or (node.name, path) in listed:
+                continue
+            listed.add((node.name, path))
             try:
                 if not site.on(node).files.exists(path):
                     continue
@@ -165,11 +169,16 @@ def _moved_aside(
     return tuple(found), removals, problems
 
 
-def _left_by(step: str, result: Mapping[str, Any]) -> tuple[str, str]:
-    """The path on its node of what that step of a rollback or a restore left there, and how; nothing for the others."""
+def _left_by(step: str, result: Mapping[str, Any], files: str) -> tuple[str, str]:
+    """The path on its node of what that step of a rollback or a restore left there, and how; nothing for the others.
+
+    `files` is where the run put those files of the node that it replaced.
+    """
+    what = step.rpartition("/")[2]
+    if what in ("files", "manifests"):
+        return files, "files moved aside"
     if step.count("/") != 2:
         return "", ""
-    what = step.rpartition("/")[2]
     if what == "swap":
         return str(result["aside"]), "moved aside"
     if what == "snapshot" and result.get("path"):

@@ -10,6 +10,7 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.phases.etcd_programs import own_directory
+from upgrade_guard.tools.own_directory import OwnDirectoryHost
 
 LOCAL = "local"
 
@@ -18,9 +19,15 @@ Reach = Callable[[str, NodeSettings], Host]
 
 
 def reach_by(config: Config, transcript: Transcript) -> Reach:
-    """Over ssh as `[ssh]` says, or on this machine where the address is "local"."""
+    """Over ssh as `[ssh]` says, or on this machine where the address is "local".
+
+    Nothing in the work directory of a node is read, run or written while it may be somebody else's.
+    """
 
     def reach(name: str, settings: NodeSettings) -> Host:
+        return OwnDirectoryHost(connect(name, settings), settings.work_dir)
+
+    def connect(name: str, settings: NodeSettings) -> Host:
         spool = config.state_dir / "spool"
         if settings.address == LOCAL:
             return LocalHost(name, transcript, path=settings.path, spool_dir=spool)

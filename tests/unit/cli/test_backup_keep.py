@@ -224,7 +224,12 @@ def rolled_back(stocked: Stocked, days: float) -> Path:
         "rollback/cp1/evidence": {"snapshot": str(last)},
         "rollback/cp1/snapshot": {"path": str(brought)},
         "rollback/cp1/swap": {"aside": str(aside), "live": "/var/lib/etcd"},
+        "rollback/cp1/files": {},
+        "rollback/cp1/manifests": {},
     }
+    replaced = work / f"aside-{run_id}" / "etc" / "kubernetes"
+    replaced.mkdir(parents=True)
+    (replaced / "admin.conf").write_text("a key that rules the cluster")
     with stocked.journal(at) as journal:
         stocked.begin(journal, run_id, Kind.UPGRADE)
         for name, result in results.items():
@@ -244,12 +249,14 @@ def test_old_data_that_was_moved_aside_goes_only_when_asked_for(stocked: Stocked
     assert f"aside   {old} on cp1, moved aside by run rolled-30" in told
     for one in snapshots:
         assert f"aside   {one} on cp1, a snapshot left by run rolled-30" in told
+    assert told.count(f"aside   {work}/aside-rolled-30 on cp1, files moved aside by run rolled-30") == 1
     assert stocked.guard("backup", "prune", "--yes")["data"]["removals"] == []
     assert old.exists()
     done = stocked.guard("backup", "prune", "--yes", "--aside")["data"]
-    gone = (*snapshots, old)
+    gone = (*snapshots, old, work / "aside-rolled-30")
     assert [(one["place"], one["name"]) for one in done["removals"]] == [("cp1", str(one)) for one in gone]
     assert not any(one.exists() for one in gone)
     assert young.exists()
     assert (work / "rollback-rolled-2" / "snapshot.db").exists()
+    assert (work / "aside-rolled-2" / "etc" / "kubernetes" / "admin.conf").exists()
     assert (work / "snapshots" / "rolled-2-failed.db").exists()
