@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -81,7 +82,7 @@ def prune(
     ] = None,
     aside: Annotated[
         bool,
-        typer.Option("--aside", help="Also etcd data and snapshots that a rollback or a restore left on nodes."),
+        typer.Option("--aside", help="Also what finished upgrades, rollbacks and restores left on nodes."),
     ] = False,
 ) -> None:
     """Remove bundles and copies that are no longer kept. Without --yes, say what would go and why the others stay."""
@@ -93,10 +94,15 @@ def prune(
     config = front.settings().config
     urls = () if local else tuple(target) if target else config.vault.offsite
     here = not target
+    asked = (
+        *(("--local",) if local else ()),
+        *(word for url in target or () for word in ("--target", url)),
+        *(("--aside",) if aside else ()),
+    )
     if not yes:
         with wiring.reading(config) as journal, wiring.looking(config) as site:
             plan = decide(config, site, journal, here=here, urls=urls, aside=aside)
-        front.answer(_plan_answer(plan), lambda: _dry(front, plan))
+        front.answer(_plan_answer(plan), lambda: _dry(front, plan, asked))
         _complain(plan)
         return
     with wiring.writing(config) as journal:
@@ -104,7 +110,7 @@ def prune(
         with wiring.looking(config) as site:
             plan = decide(config, site, journal, here=here, urls=urls, aside=aside)
         if not plan.removals:
-            front.answer(_plan_answer(plan), lambda: _dry(front, plan))
+            front.answer(_plan_answer(plan), lambda: _dry(front, plan, asked))
             _complain(plan)
             return
         ended = _remove(front, journal, config, plan)
@@ -152,7 +158,7 @@ def _plan_answer(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _dry(front: Front, plan: Plan) -> str:
+def _dry(front: Front, plan: Plan, asked: tuple[str, ...]) -> str:
     from upgrade_guard.ui import words
 
     lines = [f"keep    {name} ({place}): {'; '.join(because)}" for place, name, because in plan.kept]
@@ -166,7 +172,7 @@ def _dry(front: Front, plan: Plan) -> str:
     else:
         freed = words.size(sum(one.size for one in plan.removals))
         lines.append(f"Nothing was removed; {len(plan.removals)} would go, {freed}.")
-        lines.append(f"Next: {front.pasteable('upgrade-guard backup prune --yes')}")
+        lines.append(f"Next: {front.pasteable(shlex.join(('upgrade-guard', 'backup', 'prune', '--yes', *asked)))}")
     return "\n".join(lines)
 
 

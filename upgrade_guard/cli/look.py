@@ -11,7 +11,7 @@ from upgrade_guard.cli import backup_standing, wiring
 from upgrade_guard.cli.front import Front
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.errors import UsageProblem
-from upgrade_guard.model.run import OF_THE_CLUSTER, Kind
+from upgrade_guard.model.run import OF_THE_CLUSTER, Kind, State
 from upgrade_guard.model.version import Version
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ def status(context: typer.Context) -> None:
 def _nothing_open(front: Front, journal: Journal | None, backups: BackupStanding) -> str:
     last = journal.runs(limit=1) if journal is not None else ()
     before = f"\nThe last one, {last[0].id} to {last[0].target}, ended {last[0].outcome}." if last else ""
+    if last and last[0].state in (State.ROLLED_BACK, State.RESTORED):
+        before += (
+            f"\nWhat it left on nodes: {front.pasteable('upgrade-guard backup prune --aside')} (with --yes it goes)"
+        )
     about_backups = "".join(f"\n{line}" for line in backup_standing.lines(backups, front.pasteable))
     return f"No run is open.{before}{about_backups}\nNext: {front.pasteable('upgrade-guard run VERSION')}"
 

@@ -21,6 +21,7 @@ from upgrade_guard.vault.retention import DAY
 if TYPE_CHECKING:
     from upgrade_guard.config import Config
     from upgrade_guard.journal import Journal
+    from upgrade_guard.model.node import NodeSettings
     from upgrade_guard.model.run import Run
     from upgrade_guard.phases.site import Site
 
@@ -128,7 +129,7 @@ def _holds(site: Site, removal: Removal) -> bool:
 def _moved_aside(
     config: Config, site: Site, journal: Journal | None, *, asked: bool
 ) -> tuple[tuple[Aside, ...], list[Removal], list[str]]:
-    """Data directories and files that a finished run moved aside, and snapshots that it left, which are still there.
+    """What a finished run moved aside or left on nodes, and is still there: data, files, snapshots, packages.
 
     A node that does not answer is a problem only when its data was `asked` for: nodes come and go.
     """
@@ -147,7 +148,7 @@ def _moved_aside(
             node = nodes.get(step.split("/")[1]) if step.count("/") > 1 else None
             if node is None:
                 continue
-            path, how = _left_by(step, result, f"{site.settings(node.name).work_dir}/aside-{run.id}")
+            path, how = _left_by(step, result, site.settings(node.name), run.id)
             if not path or (node.name, path) in listed:
                 continue
             listed.add((node.name, path))
@@ -169,16 +170,21 @@ def _moved_aside(
     return tuple(found), removals, problems
 
 
-def _left_by(step: str, result: Mapping[str, Any], files: str) -> tuple[str, str]:
-    """The path on its node of what that step of a rollback or a restore left there, and how; nothing for the others.
-
-    `files` is where the run put those files of the node that it replaced.
-    """
-    what = step.rpartition("/")[2]
+def _left_by(step: str, result: Mapping[str, Any], settings: NodeSettings, run_id: str) -> tuple[str, str]:
+    """The path on its node of what that step left there, and how; nothing for the others."""
+    stage, what = step.partition("/")[0], step.rpartition("/")[2]
     if what in ("files", "manifests"):
-        return files, "files moved aside"
+        return f"{settings.work_dir}/aside-{run_id}", "files moved aside"
     if step.count("/") != 2:
         return "", ""
+    if (stage, what) == ("keep", "packages"):
+        return f"{settings.work_dir}/packages-{run_id}", "the packages of before"
+    if (stage, what) == ("stage", "packages"):
+        return str(result.get("directory", "")), "the packages of the target"
+    if what == "kubelet-restart" and stage in ("rollback", "restore"):
+        return f"{settings.work_dir}/kubelet-restarted-{run_id}", "a note left"
+    if what == "stop-kubelet":
+        return f"{settings.kubernetes_dir}/upgrade-guard-stopped-{run_id}", "manifests moved aside"
     if what == "swap":
         return str(result["aside"]), "moved aside"
     if what == "snapshot" and result.get("path"):

@@ -13,6 +13,7 @@ from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.phases.copies import target
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.ungated import Ungated
+from upgrade_guard.tools.files import STAGED
 
 PRUNE = "prune"
 """In the settings of the run: the removals, in their order."""
@@ -65,7 +66,7 @@ def remove(site: Site, number: int, removal: Removal) -> Step:
     def act(_: Facts) -> None:
         if removal.node is not None:
             files = site.on(removal.node).files
-            ours = removal.name.startswith(f"{files.work_dir}/")
+            ours = removal.name.startswith((f"{files.work_dir}/", f"{files.work_dir}{STAGED}/"))
             (files.remove_own if ours else files.remove_aside)(removal.name)
         elif removal.place == HERE:
             site.vault.remove(removal.name)

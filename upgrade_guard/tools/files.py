@@ -25,7 +25,9 @@ LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
 _ARCHIVE_LIMIT = 4 << 30  # bytes: no archive of node files is as large
 _LOCK_HELD = 75
 # The names that phases/etcd_restore.py gives: `etcd.upgrade-guard-RUN-old`, and `.upgrade-guard-RUN-old` in a mount.
-_MOVED_ASIDE = re.compile(r"\.upgrade-guard-[A-Za-z0-9][A-Za-z0-9.-]*-old$")
+_MOVED_ASIDE = re.compile(
+    r"(\.upgrade-guard-[A-Za-z0-9][A-Za-z0-9.-]*-old|/upgrade-guard-stopped-[A-Za-z0-9][A-Za-z0-9.-]*)$"
+)
 _NOT_A_MOUNT_POINT = (1, 32)
 
 

@@ -224,9 +224,18 @@ def rolled_back(stocked: Stocked, days: float) -> Path:
         "rollback/cp1/evidence": {"snapshot": str(last)},
         "rollback/cp1/snapshot": {"path": str(brought)},
         "rollback/cp1/swap": {"aside": str(aside), "live": "/var/lib/etcd"},
+        "keep/cp1/packages": {"why": ""},
+        "stage/cp1/packages": {"directory": f"{work}-staged/{run_id}"},
+        "rollback/cp1/stop-kubelet": {},
+        "rollback/cp1/kubelet-restart": {},
         "rollback/cp1/files": {},
         "rollback/cp1/manifests": {},
     }
+    stopped = stocked.directory / "kubernetes" / f"upgrade-guard-stopped-{run_id}"
+    for one in (work / f"packages-{run_id}", Path(f"{work}-staged") / run_id, stopped):
+        one.mkdir(parents=True)
+        (one / "file").touch()
+    (work / f"kubelet-restarted-{run_id}").touch()
     replaced = work / f"aside-{run_id}" / "etc" / "kubernetes"
     replaced.mkdir(parents=True)
     (replaced / "admin.conf").write_text("a key that rules the cluster")
@@ -240,11 +249,12 @@ def rolled_back(stocked: Stocked, days: float) -> Path:
 
 
 def test_old_data_that_was_moved_aside_goes_only_when_asked_for(stocked: Stocked) -> None:
-    work = stocked.directory / "work"
-    stocked.more = f'[nodes.cp1]\naddress = "local"\nwork_dir = "{work}"\n'
+    work, kubernetes = stocked.directory / "work", stocked.directory / "kubernetes"
+    stocked.more = f'[nodes.cp1]\naddress = "local"\nwork_dir = "{work}"\nkubernetes_dir = "{kubernetes}"\n'
     stocked.made(1)
     old, young = rolled_back(stocked, 30), rolled_back(stocked, 2)
     snapshots = (work / "snapshots" / "rolled-30-failed.db", work / "rollback-rolled-30")
+    assert "backup prune --yes --aside" in stocked.invoke("backup", "prune", "--aside").stdout
     told = stocked.invoke("backup", "prune").stdout
     assert f"aside   {old} on cp1, moved aside by run rolled-30" in told
     for one in snapshots:
@@ -253,8 +263,10 @@ def test_old_data_that_was_moved_aside_goes_only_when_asked_for(stocked: Stocked
     assert stocked.guard("backup", "prune", "--yes")["data"]["removals"] == []
     assert old.exists()
     done = stocked.guard("backup", "prune", "--yes", "--aside")["data"]
-    gone = (*snapshots, old, work / "aside-rolled-30")
-    assert [(one["place"], one["name"]) for one in done["removals"]] == [("cp1", str(one)) for one in gone]
+    packages = (work / "packages-rolled-30", Path(f"{work}-staged") / "rolled-30")
+    notes = (kubernetes / "upgrade-guard-stopped-rolled-30", work / "kubelet-restarted-rolled-30")
+    gone = {*snapshots, old, work / "aside-rolled-30", *packages, *notes}
+    assert {(one["place"], one["name"]) for one in done["removals"]} == {("cp1", str(one)) for one in gone}
     assert not any(one.exists() for one in gone)
     assert young.exists()
     assert (work / "rollback-rolled-2" / "snapshot.db").exists()
