@@ -166,7 +166,7 @@ def _there(journal: Journal | None, front: Front) -> Journal:
 def _kept(head: str | None) -> str:
     if head is None:
         return ""
-    if not re.fullmatch(r"[0-9a-f]{64}", head.strip().lower()):
+    if not re.fullmatch(r"(?!0{64})[0-9a-f]{64}", head.strip().lower()):  # zeros stand before the first row
         raise UsageProblem(
             f"--head {head}: not a head, which has 64 digits from 0 to f",
             hint="see the one of today: `upgrade-guard audit verify`",

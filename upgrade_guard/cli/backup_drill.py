@@ -25,7 +25,11 @@ def register(commands: typer.Typer) -> None:
 def drill(
     context: typer.Context,
     bundle: Annotated[
-        str | None, typer.Argument(help="The name of a bundle. [default: the newest of the cluster]")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="The name of a bundle. [default: the newest of the cluster]",
+        ),
     ] = None,
     *,
     newest: Annotated[bool, typer.Option("--newest", help="The newest one: what is done without a name.")] = False,

@@ -28,7 +28,14 @@ def register(commands: typer.Typer) -> None:
 
 def copy(
     context: typer.Context,
-    bundle: Annotated[str, typer.Argument(help="The bundle's name: upgrade-guard backup list", show_default=False)],
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The bundle's name: upgrade-guard backup list",
+            show_default=False,
+        ),
+    ],
     *,
     to: Annotated[
         list[str] | None,

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from upgrade_guard.vault.bundle import Bundle
 
 Remote = Annotated[bool, typer.Option("--remote", help="Look at the off-site targets too.")]
-Name = Annotated[str | None, typer.Argument(help="The bundle's name.", show_default=False)]
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        help="The bundle's name.",
+        show_default=False,
+    ),
+]
 
 
 def register(commands: typer.Typer) -> None:

@@ -26,7 +26,11 @@ def register(app: typer.Typer) -> None:
 def init(
     context: typer.Context,
     path: Annotated[
-        Path | None, typer.Argument(help="Where to write it. [default: --config, else where it is looked for]")
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Where to write it. [default: --config, else where it is looked for]",
+        ),
     ] = None,
 ) -> None:
     """Write a commented configuration file. An existing file is never overwritten."""

@@ -84,8 +84,10 @@ def up(
 def down(context: typer.Context, *, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Stop everything that the lab started and remove what it made."""
     front = Front.of(context)
+    there = directory.exists()
     _down(directory)
-    front.answer({"directory": str(directory.absolute())}, lambda: f"The lab in {directory} is gone.")
+    told = f"The lab in {directory} is gone." if there else f"There is no lab in {directory}."
+    front.answer({"directory": str(directory.absolute())}, lambda: told)
 
 
 @commands.command("faults", cls=QuickCommand)
@@ -120,7 +122,13 @@ def faults(
 @commands.command("run", cls=QuickCommand)
 def run(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(help="The version to reach, such as v1.28.0.")],
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION",
+            help="The version to reach, such as v1.28.0.",
+        ),
+    ],
     *,
     directory: Directory = DEFAULT_DIRECTORY,
     from_version: FromVersion = DEFAULT_FROM,

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
     from upgrade_guard.phases.site import Site
 
-Target = Annotated[str | None, typer.Argument(help="The version, such as v1.28.0. [default: the next minor]")]
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="VERSION",
+        help="The version, such as v1.28.0. [default: the next minor]",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -229,7 +235,13 @@ def _since(text: str | None) -> datetime | None:
 
 def show(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(help="The run's id, or its beginning. [default: the newest]")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="The run's id, or its beginning. [default: the newest]",
+        ),
+    ] = None,
 ) -> None:
     """Tell one attempt: moves, steps, commands and evidence, in the order of time."""
     from upgrade_guard.cli.standing import story_to_tell

@@ -20,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,  # its options alone would make every start twice as slow
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,  # plain help starts in half the time, and can be copied
     help="Take a kubeadm cluster through an upgrade behind a gate that only a proven etcd snapshot opens, and bring it "
     "back if the upgrade fails.",

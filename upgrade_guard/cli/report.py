@@ -22,7 +22,13 @@ def register(app: typer.Typer) -> None:
 
 def report(
     context: typer.Context,
-    run: Annotated[str | None, typer.Argument(help="The run's id, or its beginning. [default: the newest]")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="The run's id, or its beginning. [default: the newest]",
+        ),
+    ] = None,
     *,
     output: Annotated[
         Path | None,

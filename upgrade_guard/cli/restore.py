@@ -32,7 +32,9 @@ def restore(
     context: typer.Context,
     snapshot: Annotated[
         str,
-        typer.Argument(help="A bundle: its name, the path of its directory, or the URL of a target and its name."),
+        typer.Argument(
+            metavar="BUNDLE", help="A bundle: its name, the path of its directory, or the URL of a target and its name."
+        ),
     ],
     *,
     confirm_cluster: ConfirmCluster = None,

@@ -58,7 +58,11 @@ def register(app: typer.Typer) -> None:
 def run(
     context: typer.Context,
     version: Annotated[
-        str | None, typer.Argument(help="The version to reach, such as v1.28.0; without it you are asked.")
+        str | None,
+        typer.Argument(
+            metavar="VERSION",
+            help="The version to reach, such as v1.28.0; without it you are asked.",
+        ),
     ] = None,
     *,
     yes: Yes = False,

@@ -134,7 +134,7 @@ def offsite_url(value: Any) -> str:
     """An off-site target. Raises ValueError for another scheme, a missing path or host, or a password in it."""
     given = text(value)
     if not given.startswith(OFFSITE_SCHEMES):
-        raise ValueError(f"{given!r} is not an off-site target: give one of " + ", ".join(OFFSITE_SCHEMES))
+        raise ValueError(f"{given!r} is not an off-site target: it begins with " + ", ".join(OFFSITE_SCHEMES))
     scheme, rest = given.split("://", 1)
     if scheme not in ("file", "ssh"):
         return _bucket_url(given, rest)

@@ -77,7 +77,7 @@ class Journal(Answers):
         try:
             if path.stat().st_size == 0:
                 return None  # its maker died, or is about to write the tables
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return None
         except OSError as error:
             raise unwritable(path, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -117,6 +118,11 @@ def _changing(path: Path) -> Iterator[None]:
         with storage("Changing the schedule", path):
             yield
     except StepFailed as failed:
+        if isinstance(failed.__cause__, FileNotFoundError):
+            raise UsageProblem(
+                f"{failed.message}: there is no directory {path.parent}",
+                hint=f"make it first: mkdir --parents {shlex.quote(str(path.parent))}",
+            ) from failed
         if not isinstance(failed.__cause__, PermissionError):
             raise
         raise UsageProblem(
