@@ -29,7 +29,7 @@ def test_old_evidence_is_taken_anew_and_the_run_goes_on(stage: Stage) -> None:
     assert gate["open"] is False
     assert any("old" in reason for reason in gate["reasons"]), gate
     watched = Watched.on(stage)
-    watched.hold("plan", "cp1 kubeadm upgrade plan *")
+    watched.hold("plan", "cp1 kubeadm *upgrade plan *")
     going = stage.start("resume", "--yes")
     watched.await_held("plan", going)
     going.send(signal.SIGINT)

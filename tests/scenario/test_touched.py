@@ -21,7 +21,7 @@ def test_spoiled_evidence_then_a_rollback_that_dies_again_and_again(stage: Stage
     watched = Watched.on(stage)
 
     # The evidence is taken twice: the second bundle is made when the package source names the new minor already.
-    watched.hold("plan", "cp1 kubeadm upgrade plan *")
+    watched.hold("plan", "cp1 apt-get install *cache kubeadm=*")
     die_at(watched, stage.start("run", TARGET, "--yes"), "plan")
     watched.finish("plan")
     flip(Disks.keep(stage).copy / "files-cp1.tar.gz")

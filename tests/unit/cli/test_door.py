@@ -163,7 +163,7 @@ def test_a_global_option_without_its_path_is_refused() -> None:
         (["history", "--limit", "x"], "history", "valid integer"),
         (["history", "--limit", "0"], "history", "1"),
         (["config", "bogus"], "config", "No such command 'bogus'."),
-        (["lab", "run"], "lab run", "Missing argument 'version'"),
+        (["lab", "run"], "lab run", "Missing argument 'VERSION'"),
         (["lab", "up", "--control-planes", "2"], "lab up", "--control-planes 2: a lab has 1, 3 or 5"),
         (["run", "one.two"], "run", "'one.two' is not a version of the form v1.28.0"),
         (["run", "v1.28.0-rc.1"], "run", "is not a version of the form v1.28.0"),
