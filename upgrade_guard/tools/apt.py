@@ -17,8 +17,10 @@ from upgrade_guard.tools.files import Files
 
 DOWNLOAD_TIMEOUT = 900.0  # seconds: a slow mirror
 _FORMAT = "${Package} ${Version} ${db:Status-Abbrev}\\n"
-_QUIET = ("env", "DEBIAN_FRONTEND=noninteractive")
-_INSTALL = ("apt-get", "install", "--yes", "--allow-downgrades", "--allow-change-held-packages")
+# needrestart, which Ubuntu has behind apt, would restart kubelet and the container runtime by itself (needrestart(1)).
+_QUIET = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1")
+# Rather a failure than a package that is taken away: with --download-only it is found out before anything is changed.
+_INSTALL = ("apt-get", "install", "--yes", "--no-remove", "--allow-downgrades", "--allow-change-held-packages")
 _KEEP_CONFIGURATION = ("-o", "Dpkg::Options::=--force-confold")
 # Seconds. unattended-upgrades works at night too, and an apt-get whose upgrade-guard died goes on by itself (apt 1.9.11
 # and newer know the option, older ones pass it over).

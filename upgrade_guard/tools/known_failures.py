@@ -188,6 +188,12 @@ KNOWN_FAILURES = (
         "dpkg(1)",
     ),
     KnownFailure(
+        "package-removes",
+        r"Packages need to be removed but remove is disabled",
+        "See on the node what would be removed, and why: apt-get install --simulate kubeadm=VERSION",
+        "apt-get(8), --no-remove",
+    ),
+    KnownFailure(
         "package-held-broken",
         r"you have held broken packages|unmet dependencies",
         "See which package is held back: apt-mark showhold; cri-tools and kubernetes-cni must not be on hold.",

@@ -117,6 +117,7 @@ SAID = {
     "package-key": "W: GPG error: https://pkgs.example InRelease: EXPKEYSIG 234654DA9A296436 isv:kubernetes",
     "package-forbidden": "E: Failed to fetch https://pkgs.example/Packages  403  Forbidden [IP: 10.0.0.1 443]",
     "package-interrupted": "E: dpkg was interrupted, you must manually run 'dpkg --configure -a'",
+    "package-removes": "E: Packages need to be removed but remove is disabled.",
     "package-held-broken": "E: Unable to correct problems, you have held broken packages.",
     "etcd-full": "etcdserver: mvcc: database space exceeded",
     "old-member": "request cluster ID mismatch",

@@ -17,6 +17,7 @@ def main(place: Place, words: list[str]) -> int:
     switches = (
         "--yes",
         "-y",
+        "--no-remove",
         "--allow-downgrades",
         "--allow-change-held-packages",
         "--download-only",
