@@ -27,9 +27,6 @@ class PlanningKubeadm(Kubeadm):
     def parsed_plan(self, target: str) -> UpgradePlan:
         return parse_upgrade_plan(self.upgrade_plan(Version.parse(target)))
 
-    def images(self, target: Version | str) -> tuple[str, ...]:
-        return super().images(Version.parse(target) if isinstance(target, str) else target)
-
 
 TOOLS = {
     "api_server": lambda host: ApiServer(host, "/etc/kubernetes/admin.conf", "https://10.0.0.11:6443"),
