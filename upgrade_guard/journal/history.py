@@ -93,19 +93,26 @@ def runs(
     return tuple(run_of(row) for row in rows.select(sql, parameters))
 
 
+_COPIES_OF = "SELECT * FROM copies WHERE bundle = :bundle ORDER BY seq"
+
+
 def newest_proven(rows: Rows, cluster: str) -> ProvenSnapshot | None:
-    """The newest snapshot with a good proof of its own run. One run after the other is looked at, newest first."""
+    """The newest snapshot with a good proof of its own run, as the run tells that took it: a restore and a drill record
+    an old one once more.
+    """
     sql = (
         "SELECT s.run_id, s.bundle FROM snapshots s WHERE EXISTS "
         "(SELECT 1 FROM proofs p WHERE p.run_id = s.run_id AND p.bundle = s.bundle AND p.ok = 1) "
         "AND (:cluster = '' OR (SELECT cluster FROM runs WHERE id = s.run_id) = :cluster) "
-        "ORDER BY s.seq DESC LIMIT 1"
+        "ORDER BY COALESCE((SELECT kind FROM runs WHERE id = s.run_id), 'upgrade') NOT IN ('upgrade', 'backup'), "
+        "s.seq DESC LIMIT 1"
     )
     for row in rows.select(sql, {"cluster": cluster}):
         run_id = row["run_id"]
         found = [one for one in snapshots(rows, run_id) if one.bundle == row["bundle"]][-1]
         proof = [one for one in proofs(rows, run_id) if one.bundle == found.bundle and one.ok][-1]
-        equal = [one for one in copies(rows, run_id) if one.bundle == found.bundle and one.read_back]
+        made = (copy_of(copy) for copy in rows.select(_COPIES_OF, {"bundle": found.bundle}))
+        equal = [one for one in made if one.read_back]
         return ProvenSnapshot(
             run=run_named(rows, run_id)[0],
             snapshot=found,

@@ -85,7 +85,7 @@ def began(run: str, kind: Kind, *, target: str = "", cluster: str = "prod") -> E
     return entry
 
 
-def ended(run: str, step: str, move: Move, *records: Record, result: Mapping[str, Any] | None = None) -> Entry:
+def ended(run: str, step: str, move: Move | None, *records: Record, result: Mapping[str, Any] | None = None) -> Entry:
     def entry(journal: Journal) -> None:
         attempt = journal.start(run, Step(step, step, lambda _: Done(), lambda _: None))
         journal.conclude(run, step, attempt, Outcome.SUCCEEDED, records=records, move=move, result=result)
@@ -149,6 +149,20 @@ def test_the_age_of_a_backup_and_of_a_drill_is_told(desk: Desk) -> None:
     assert found["last_proven"]["age"] == pytest.approx(26 * 3600, abs=60)
     assert (found["last_drill"]["ok"], found["last_drill"]["restore_seconds"]) == (True, 2.25)
     assert found["problems"] == []
+
+
+def test_a_restore_of_a_backup_is_no_newer_one(desk: Desk) -> None:
+    """It records the bundle and its proof once more, and makes no copies."""
+    snapshot = SnapshotRecord("prod-b1", "/v/prod-b1", "ab", "cd", 20_480, 1234, "99", hours_ago(26))
+    proof = ProofRecord("prod-b1", "ab", ok=True, revision=1234, hashkv=7, restore_seconds=1.5, proven_at=hours_ago(1))
+    desk.record(
+        *backed_up("b1", hours_ago(26)),
+        began("r1", Kind.RESTORE, target="prod-b1"),
+        ended("r1", "restore/bundle", None, snapshot),
+        ended("r1", "restore/prove", None, proof),
+    )
+    proven = desk.answer("backup", "status")["data"]["last_proven"]
+    assert (proven["run"], proven["copies"]) == ("b1", 1)
 
 
 def test_an_overdue_backup_ends_with_3_and_status_only_tells(desk: Desk) -> None:

@@ -88,7 +88,8 @@ def test_reading_makes_nothing(tmp_path: Path) -> None:
     assert Journal.read(tmp_path / "none" / "journal.sqlite") is None
     (tmp_path / "empty").touch()
     assert Journal.read(tmp_path / "empty") is None
-    assert Journal.read(tmp_path / "empty" / "journal.sqlite") is None
+    with pytest.raises(JournalProblem, match="Not a directory"):
+        Journal.read(tmp_path / "empty" / "journal.sqlite")
     assert [file.name for file in tmp_path.iterdir()] == ["empty"]
 
 
