@@ -32,7 +32,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "engine/lanes.py": ("engine",),
     "engine/machine.py": ("engine/test_machine.py",),
     "engine/answers.py": ("engine",),
-    "phases/quiesce.py": ("phases/test_quiesce.py", "phases/test_rollback_order.py"),
+    "phases/quiesce.py": ("phases/test_quiesce.py", "phases/test_stopping.py", "phases/test_rollback_order.py"),
     "phases/etcd_restore.py": ("phases/test_rollback_order.py", "phases/test_restore.py"),
     "vault/node_files.py": ("vault/test_node_files.py",),
     "vault/retention.py": ("vault/test_retention.py",),

@@ -8,6 +8,7 @@ import pytest
 from upgrade_guard.engine.gate import closed_because, only_age
 from upgrade_guard.model.evidence import Evidence
 
+CLOCK_STEP = 60  # seconds, of a clock that is set right
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
 
@@ -33,6 +34,18 @@ def open_evidence(**different: Any) -> Evidence:
 def test_it_is_open_when_nothing_is_wrong() -> None:
     assert closed_because(open_evidence()) == ()
     assert not only_age(open_evidence())
+
+
+def test_a_clock_that_was_set_back_a_little_closes_nothing() -> None:
+    assert closed_because(open_evidence(proven_at=NOW + timedelta(seconds=CLOCK_STEP))) == ()
+    late = open_evidence(proven_at=NOW + timedelta(seconds=CLOCK_STEP + 1))
+    assert len(closed_because(late)) == 1
+
+
+@pytest.mark.parametrize(("minutes", "shown"), [(9, "9.0 min"), (10, "10 min")])
+def test_short_times_have_a_decimal_place(minutes: int, shown: str) -> None:
+    [reason] = closed_because(open_evidence(proven_at=NOW + timedelta(minutes=minutes)))
+    assert f"dated {shown} in the future" in reason
 
 
 CLOSED = {
@@ -63,6 +76,10 @@ CLOSED = {
     "another cluster": (
         {"live_cluster_id": "7"},
         "The snapshot comes from etcd cluster 14841639068965178418, but the live cluster is 7.",
+    ),
+    "a snapshot that does not say its cluster": (
+        {"snapshot_cluster_id": "", "live_cluster_id": "7"},
+        "The snapshot comes from etcd cluster unknown, but the live cluster is 7.",
     ),
     "a silent cluster": (
         {"live_cluster_id": None},

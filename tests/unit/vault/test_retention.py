@@ -41,6 +41,26 @@ def test_young_ones_and_the_newest_ones_are_kept() -> None:
     assert gone(*DAILY, keep_days=1, keep_last=1) == {f"day-{days}" for days in range(1, 12)}
 
 
+def test_each_reason_is_said() -> None:
+    reasons = judged(held("new", 0), held("half", 0.5), held("older", 5), held("old", 9), held("oldest", 99))
+    assert reasons == {
+        "new": ("younger than 7 days", "one of the 3 newest proven"),
+        "half": ("younger than 7 days", "one of the 3 newest proven"),
+        "older": ("younger than 7 days", "one of the 3 newest proven"),
+        "old": (),
+        "oldest": (),
+    }
+    assert judged(held("new", 0), keep_days=1, keep_last=1)["new"] == ("younger than 1 day", "the newest proven")
+    assert judged(held("new", 9), held("old", 9.5), keep_last=2)["old"] == ("one of the 2 newest proven",)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [(60, "younger than 7 days"), (61, "dated ahead of this machine's clock")]
+)
+def test_a_clock_that_was_set_back_a_little_makes_nothing_the_future(seconds: int, reason: str) -> None:
+    assert reason in judged(held("new", -seconds / 86400))["new"]
+
+
 def test_old_ones_stay_while_no_newer_ones_are_made() -> None:
     old = tuple(held(f"old-{days}", days) for days in range(100, 105))
     assert gone(*old) == {"old-103", "old-104"}
