@@ -68,6 +68,8 @@ def tried(name: str, tests: tuple[str, ...]) -> dict[str, int | None]:
     for one in COPIED:
         copy = shutil.copytree if (ROOT / one).is_dir() else shutil.copy2
         copy(ROOT / one, WORK / one)
+    # Where an installation has them.
+    shutil.copytree(ROOT / "migrations", WORK / "upgrade_guard" / "migrations", dirs_exist_ok=True)
     settings = {
         "source_paths": ["upgrade_guard/"],
         "only_mutate": [f"upgrade_guard/{name}"],

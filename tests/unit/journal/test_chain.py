@@ -247,3 +247,49 @@ def test_a_chain_that_cannot_be_continued_is_a_problem_with_a_cure(told: Path, j
     with Journal.open(told) as again, pytest.raises(JournalProblem) as problem:
         done(again, "d")
     assert "upgrade-guard audit verify" in problem.value.hint
+
+
+# The gate looks at the rows of its run and those beside them; rows 15 to 18 are of another run.
+BESIDE = {
+    "the first row of a gap is gone": ("DELETE FROM {15} WHERE seq = 15", "row 15 was removed"),
+    "the last row of a gap is gone": ("DELETE FROM {18} WHERE seq = 18", "row 18 was removed"),
+    "the first row of a gap is another": (
+        "UPDATE {15} SET previous = '{0}' WHERE seq = 15",
+        "row 15 does not follow from row 14: one of them was replaced",
+    ),
+    "the last row of a gap is another": (
+        "UPDATE {18} SET digest = '{0}' WHERE seq = 18",
+        "row 19 does not follow from row 18: one of them was replaced",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_a_run_whose_neighbours_were_changed_is_edited(told: Path, journal: Journal, what: str) -> None:
+    statement, said = BESIDE[what]
+    with sqlite3.connect(told) as rows:
+        tables = {
+            seq: table for table in TABLES for (seq,) in rows.execute(f"SELECT seq FROM {table} WHERE seq IN (15, 18)")
+        }
+    by_hand(told, statement.replace("{15}", tables[15]).replace("{18}", tables[18]).replace("{0}", "0" * 64))
+    assert said in journal.edited("run-1")
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (
+            "UPDATE chain SET seq = 21",
+            "row 21 was removed or replaced",
+        ),
+        (
+            "UPDATE chain SET digest = 'ab'",
+            "the newest row is 20, but the chain ends with row 20 and another digest",
+        ),
+        ("UPDATE chain SET seq = 19", "the newest row is 20, but the chain ends with row 19 and another digest"),
+    ],
+)
+def test_a_chain_that_ends_elsewhere_is_edited(told: Path, journal: Journal, statement: str, said: str) -> None:
+    by_hand(told, statement)
+    assert journal.edited("run-1") == (said,)
+    assert journal.edited("run-2") == (), "rows follow its own"

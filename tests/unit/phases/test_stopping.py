@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from upgrade_guard.hosts.transcript import SilentTranscript
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.step import Done, Facts, NotDone, Step
-from upgrade_guard.phases.quiesce import GRACE, Rest, hold_kubelet, quiesce, refuse_unless_at_rest, stop
+from upgrade_guard.phases.quiesce import GRACE, Rest, hold_kubelet, quiesce, refuse_unless_at_rest, stop, what_stirs
 from upgrade_guard.phases.site import Site
 from upgrade_guard.vault.bundle import Bundle, Vault
 
@@ -192,10 +193,18 @@ def test_all_control_planes_stop_at_the_same_time_and_rest_is_seen_last(machine:
     assert [step.name for step in halt.steps] == ["rollback/cp1/stop", "rollback/cp2/stop", "w1", "w2"]
     assert (hold.at_once, halt.at_once) == (2, 4)
     [look] = at_rest.steps
+    assert look.lasting, "each process that swaps looks for itself"
     assert look.probe(machine.facts()) == Done({"at_rest": ["cp1", "cp2"]})
     assert rest.seen
     hold.steps[0].act(machine.facts())
     assert (machine.kubernetes / "upgrade-guard-stopped-r1" / "etcd.yaml").exists()
+
+
+def test_a_control_plane_without_an_etcd_of_its_own_rests_when_nothing_runs(machine: Machine) -> None:
+    without = replace(CP1, etcd=None)
+    assert what_stirs(machine.site, without) == ""
+    machine.runs(kube_apiserver="RUNNING")
+    assert what_stirs(machine.site, without) == "kube-apiserver on cp1 still runs"
 
 
 def test_what_runs_again_is_named_with_what_to_do(machine: Machine) -> None:
