@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from scenario.ends import (
@@ -106,19 +107,25 @@ def test_a_run_is_closed_while_the_control_plane_is_untouched(stage: Stage) -> N
     asked = stage.guard("run", TARGET, ends=6)
     assert "--yes" in asked.error["hint"] + asked.error["message"]
     assert asked.data["state"] == "copied"
-    assert changed(before, stage.truth()) == {"cp1 packages kubeadm", "cp1 etc apt/sources.list.d/kubernetes.list"}
+    assert changed(before, stage.truth()) == set(), "nothing before the yes"
 
-    # Held while the gate is judged for `planned`: an interrupt then comes in the middle of the step.
-    with stage.held_etcdctl("cp1", "endpoint status") as hold:
-        going = stage.start("resume", "--yes")
+    # Held while the gate is judged for `planned`: an interrupt then comes in the middle of the last step.
+    last = "plan/cp1/packages-available"
+    with ExitStack() as held:
+        with stage.held(stage.lab.layout.programs("cp1") / "apt-cache", "madison kubelet") as at_the_last_step:
+            going = stage.start("resume", "--yes")
+            at_the_last_step(going)
+            assert stage.outcomes(last)[-1] == "started"
+            hold = held.enter_context(stage.held_etcdctl("cp1", "endpoint status"))
         hold(going)
-        assert stage.outcomes("plan/approve")[-1] == "started"
+        assert stage.outcomes(last)[-1] == "started"
         going.send(signal.SIGINT)
         until(lambda: "SIGINT: stopping" in going.complained.read_text(), what="its word that it stops")
     assert going.wait().exit_code == 130
     assert stage.states()[-1] == "planned"
     assert stage.outcomes("control-plane/cp1/apply") == []
     assert stage.guard("status").data["state"] == "planned"
+    assert changed(before, stage.truth()) == {"cp1 packages kubeadm", "cp1 etc apt/sources.list.d/kubernetes.list"}
 
     closed = stage.guard("abort", "--yes")
     assert closed.data["outcome"] == "aborted"
