@@ -41,8 +41,9 @@ def final_state(stage: Stage) -> dict[str, Any]:
                 "kubelet": _files(layout.kubelet(name)),
                 "containers": _containers(stage, name),
                 # What a rollback moved aside is evidence, also a file that was half put back. A process that died
-                # after its last commit leaves the lock of its run, which the next command knows to be over.
-                "work": _names(layout.work(name), without=("aside-", "lock.json")),
+                # after its last commit leaves the lock of its run, which the next command knows to be over, and not
+                # yet the note of who held it last.
+                "work": _names(layout.work(name), without=("aside-", "lock.json", "last-lock.json")),
                 # A restore whose end nobody saw is done again, and what it had made is moved aside.
                 "beside etcd": sorted(
                     plain(path.name) for path in layout.etcd(name).parent.glob("etcd*") if "-partial-" not in path.name
