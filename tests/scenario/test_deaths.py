@@ -156,15 +156,15 @@ def nothing_was_done_twice(watched: Watched) -> None:
 def test_nothing_is_left_of_a_run_that_was_interrupted_twice(stage: Stage) -> None:
     """The second Ctrl-C stops at once, and says which step is in doubt."""
     watched = Watched.on(stage)
-    watched.hold("nodes", "* kubectl *get nodes*")
+    watched.hold("mount", "cp1 ctr *images mount *")
     going = stage.start("run", TARGET, "--yes")
-    watched.await_held("nodes", going)
+    watched.await_held("mount", going)
     going.send(signal.SIGINT)
     until(lambda: "SIGINT" in going.complained.read_text(), what="the first Ctrl-C")
     going.send(signal.SIGINT)
     answer = going.wait()
     assert answer.exit_code == 130, answer
-    watched.finish("nodes")
+    watched.finish("mount")
     assert stage.guard("status").data["state"] == "started"
     assert answer.error["code"] == "interrupted"
     assert "inspect/etcd-tools" in answer.error["message"], answer

@@ -74,7 +74,14 @@ def unpack_kubeadm(site: Site, node: Node, target: Version) -> Step:
         return Done({"program": program}) if found == target else NotDone(f"{program} is {found}")
 
     def act(facts: Facts) -> None:
-        tools.apt.beside(staged_directory(tools, facts)).unpack("kubeadm", _unpacked(tools, facts))
+        directory = _unpacked(tools, facts)
+        if tools.files.exists(directory):
+            tools.files.remove_own(directory)  # cut short
+        apt = tools.apt.beside(staged_directory(tools, facts))
+        version = package_version(apt.available("kubeadm"), target)
+        if version is None:
+            raise StepFailed(f"kubeadm {target} cannot be had on {node.name} any more; nothing was changed")
+        apt.unpack("kubeadm", version, directory)
 
     name = f"stage/{node.name}/kubeadm"
     return Step(name, f"unpack the kubeadm of {target} on {node.name}", probe, act, lane=node.name)

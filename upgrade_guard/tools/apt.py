@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 
-from upgrade_guard.errors import CommandFailed, StepFailed
+from upgrade_guard.errors import CommandFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.node import NodeSettings
@@ -74,14 +74,16 @@ class Apt:
         files.make_dir(*own, mode=0o755)  # apt downloads as a user of its own
         files.write(f"{self._directory}/sources/{name}", source.encode(), mode=0o644)
 
-    def unpack(self, package: str, target: str) -> None:
-        """What a package has that was downloaded there, into the directory `target`; nothing is installed."""
-        archives, files = f"{self._directory}/cache/archives", Files(self._host)
-        found = [name for name in files.list_dir(archives) if name.startswith(f"{package}_") and name.endswith(".deb")]
-        if not found:
-            raise StepFailed(f"{package} was not downloaded on {self._host.name}: {archives} has none")
-        files.make_dir(target)
-        argv = ("dpkg-deb", "--extract", f"{archives}/{found[-1]}", target)
+    def unpack(self, package: str, version: str, directory: str) -> None:
+        """What a package has, into a directory of its own; nothing is installed.
+
+        It is fetched for that: of a repository that is a directory of the node (`file:`), apt keeps no archive.
+        """
+        files = Files(self._host)
+        files.make_dir(directory)
+        self.download({package: version}, directory)
+        [archive] = [name for name in files.list_dir(directory) if name.endswith(".deb")]
+        argv = ("dpkg-deb", "--extract", f"{directory}/{archive}", directory)
         run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)
 
     @property
@@ -147,7 +149,7 @@ class Apt:
     def download(self, versions: Mapping[str, str], directory: str) -> None:
         """The package files of exactly those versions into a directory that is there, from the sources of now."""
         wanted = tuple(f"{check_name(name, 'package name')}={version}" for name, version in sorted(versions.items()))
-        argv = ("env", f"--chdir={directory}", "apt-get", "download", *wanted)
+        argv = ("env", f"--chdir={directory}", "apt-get", *self._own, "download", *wanted)
         self._patiently(argv, DOWNLOAD_TIMEOUT)
 
     def install_files(self, paths: tuple[str, ...]) -> None:

@@ -36,7 +36,7 @@ def main(place: Place, words: list[str]) -> int:
             return _install(record, own, rest, given.switches)
         if verb == "download" and rest:
             record = lab.records[place.node]
-            return _download(record, record.package_lists, rest)
+            return _download(record, own.lists() or record.package_lists, rest)
     raise UnknownWords(" ".join(given.plain))
 
 
