@@ -52,10 +52,17 @@ class Disks:
     def _places(self) -> dict[str, Path]:
         state = self.stage.lab.directory / "state"
         files = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "proofs")
-        return {name: state / name for name in files} | {
-            "vault": self.stage.lab.directory / "vault",
-            "offsite": self.stage.lab.offsite,
-        }
+        layout = self.stage.lab.layout
+        # They have the head of history too: a journal that is put back without them was cut.
+        locks = {f"lock-{name}": layout.work(name) / "lock.json" for name in self.stage.lab.settings.control_planes}
+        return (
+            {name: state / name for name in files}
+            | locks
+            | {
+                "vault": self.stage.lab.directory / "vault",
+                "offsite": self.stage.lab.offsite,
+            }
+        )
 
     @property
     def bundle(self) -> Path:
