@@ -16,6 +16,7 @@ ROOT = PACKAGE.parent
 
 # Which rooms a room may import; `errors`, `model` and the package's version are for everyone.
 ARROWS: dict[str, set[str]] = {
+    "__main__": {"cli"},
     "cli": {"ui", "phases", "checks", "engine", "vault", "tools", "hosts", "journal", "config", "lab"},
     "ui": {"engine", "checks"},
     "phases": {"checks", "vault", "tools", "hosts", "config"},

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _LET_GO = FINAL | {State.STARTED}
 """A run that has only looked holds nothing between two processes: what it saw is looked at again anyway."""
 
+# From here on two runs at once would do harm that nothing takes back: what was seen a moment ago is not enough.
+_KUBEADM = ("/apply", "/upgrade-node")
+
 
 class Ground:
     """The lock of one run on its cluster, for the processes that work on it one after the other.
@@ -61,7 +64,7 @@ class Ground:
         if self._run.kind not in OF_THE_CLUSTER:
             return
         cluster = known(facts)
-        self._lock.still_held(cluster)
+        self._lock.still_held(cluster, look_anew=step.name.endswith(_KUBEADM))
         if cluster is not None and self._by_hand is not None:
             self._by_hand.refuse(cluster, facts, step)
 

@@ -93,17 +93,18 @@ class ClusterLock:
             elif owner.head != (head := self._head()):
                 file.replace(replace(owner, head=head))
 
-    def still_held(self, cluster: Cluster | None) -> None:
+    def still_held(self, cluster: Cluster | None, *, look_anew: bool = False) -> None:
         """See that nobody has taken it over, and make it where it is missing. Raises LockHeld.
 
         A control plane that cannot answer stops nothing here: the step that needs it will say so. One that cannot be
         reached is left alone for a minute, because asking it takes as long as a connection that fails. What was seen
-        is believed for BELIEVED seconds.
+        is believed for BELIEVED seconds, unless `look_anew`.
         """
         with self._looking:  # two lanes must not make it at once
             for file in self._on(cluster):
                 now = self._site.clock.monotonic()
-                if now < max(self._silent_until.get(file.where, 0.0), self._believed_until.get(file.where, 0.0)):
+                believed = 0.0 if look_anew else self._believed_until.get(file.where, 0.0)
+                if now < max(self._silent_until.get(file.where, 0.0), believed):
                     continue
                 try:
                     owner = file.owner()

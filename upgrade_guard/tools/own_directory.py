@@ -51,6 +51,11 @@ class OwnDirectoryHost:
         self._is_ours = False
 
     @property
+    def beneath(self) -> Host:
+        """The host itself."""
+        return self._host
+
+    @property
     def name(self) -> str:
         """That of the host."""
         return self._host.name

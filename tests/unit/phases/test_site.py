@@ -23,6 +23,7 @@ from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.phases.etcd_programs import image_tag
 from upgrade_guard.phases.site import Site
 from upgrade_guard.phases.whereabouts import this_machine_is
+from upgrade_guard.tools.own_directory import OwnDirectoryHost
 from upgrade_guard.vault.bundle import Vault
 
 ETCD = EtcdManifest(
@@ -200,13 +201,20 @@ def test_a_node_without_an_address_needs_one(tmp_path: Path) -> None:
 def test_really_built_hosts_are_local_or_ssh(tmp_path: Path) -> None:
     settings = config(tmp_path, w1=NodeSettings(address="local", path="/lab/bin"))
     place = Site.build(settings, transcript=SilentTranscript(), clock=StandingClock())
-    assert isinstance(place.on(W1).host, LocalHost)
-    there = place.on(CP1).host
+    assert isinstance(reached(place, W1), LocalHost)
+    there = reached(place, CP1)
     assert isinstance(there, SshHost)
     assert there.destination == "root@10.0.0.1"
-    other = place.on(replace(CP2, role="worker")).host
+    other = reached(place, replace(CP2, role="worker"))
     assert isinstance(other, SshHost)
     assert other.destination == "admin@10.0.0.2"
+
+
+def reached(place: Site, node: Node) -> Host:
+    """Beneath what sees that its work directory is ours alone."""
+    host = place.on(node).host
+    assert isinstance(host, OwnDirectoryHost)
+    return host.beneath
 
 
 def test_a_state_directory_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
