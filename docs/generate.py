@@ -24,7 +24,8 @@ def commands() -> Iterator[tuple[str, Any, str]]:
 
     def walk(command: Any, name: str, parent: Any) -> Iterator[tuple[str, Any, str]]:
         own_name = name.rpartition(" ")[2]
-        with typer.Context(command, info_name=own_name, parent=parent, terminal_width=HELP_WIDTH) as context:
+        settings = {"info_name": own_name, "parent": parent, "terminal_width": HELP_WIDTH} | command.context_settings
+        with typer.Context(command, **settings) as context:
             yield name, command, command.get_help(context).rstrip()
             for below, subcommand in getattr(command, "commands", {}).items():
                 yield from walk(subcommand, f"{name} {below}", context)

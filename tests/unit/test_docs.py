@@ -226,4 +226,6 @@ def test_the_picture_of_the_rooms_is_the_law() -> None:
     for _ in ARROWS:
         reach = {room: others | {far for other in others for far in reach[other]} for room, others in reach.items()}
     for room, allowed in ARROWS.items():
+        if room == "__main__":  # no room: one line that starts the cli
+            continue
         assert allowed - FOR_EVERYONE <= reach[room], f"the picture hides what {room} may import"

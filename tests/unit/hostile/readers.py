@@ -83,6 +83,7 @@ READERS: dict[str, Reader] = {
     "tools.known_failures.hint_for": Reader(known_failures.hint_for, ()),
     "tools.kubeadm_certificates.parse_certificates": Reader(kubeadm_certificates.parse_certificates),
     "tools.kubeadm_config.parse_kubeadm_config": Reader(kubeadm_config.parse_kubeadm_config),
+    "tools.kubeadm_config.parse_kubeadm_document": Reader(kubeadm_config.parse_kubeadm_document),
     "tools.kubeadm_plan.parse_upgrade_plan": Reader(kubeadm_plan.parse_upgrade_plan),
     "tools.kubectl_extensions.parse_api_services": Reader(kubectl_extensions.parse_api_services),
     "tools.kubectl_extensions.parse_deprecated_apis": Reader(kubectl_extensions.parse_deprecated_apis),

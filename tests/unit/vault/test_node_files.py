@@ -4,7 +4,8 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,6 +75,13 @@ class OnDisk:
     @property
     def aside(self) -> str:
         return f"{self.settings.work_dir}/aside-r1"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """On a disk: other tests' files may lie below /dev, of which no file is captured."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -264,8 +264,9 @@ def test_units_for_a_package_are_only_written(machine: Machine) -> None:
 def test_a_directory_that_is_not_there_is_told_and_nothing_remembered(machine: Machine) -> None:
     machine.units.rmdir()
 
-    with pytest.raises(StepFailed, match=r"Changing the schedule failed at .*units"):
+    with pytest.raises(UsageProblem, match=r"there is no directory .*units") as told:
         machine.install()
+    assert told.value.hint.startswith("make it first: mkdir --parents /")
 
     assert not machine.record.exists()
 
