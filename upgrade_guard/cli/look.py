@@ -27,6 +27,14 @@ Target = Annotated[
     ),
 ]
 
+RunName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN",
+        help="The run's id, or its beginning. [default: the newest]",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
@@ -235,13 +243,7 @@ def _since(text: str | None) -> datetime | None:
 
 def show(
     context: typer.Context,
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN",
-            help="The run's id, or its beginning. [default: the newest]",
-        ),
-    ] = None,
+    run: RunName = None,
 ) -> None:
     """Tell one attempt: moves, steps, commands and evidence, in the order of time."""
     from upgrade_guard.cli.standing import story_to_tell

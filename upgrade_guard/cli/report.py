@@ -11,6 +11,7 @@ import typer
 from upgrade_guard import __version__
 from upgrade_guard.cli import wiring
 from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.look import RunName
 from upgrade_guard.cli.quick import QuickCommand
 from upgrade_guard.errors import UsageProblem
 
@@ -22,13 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     context: typer.Context,
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN",
-            help="The run's id, or its beginning. [default: the newest]",
-        ),
-    ] = None,
+    run: RunName = None,
     *,
     output: Annotated[
         Path | None,
