@@ -22,6 +22,7 @@ from upgrade_guard.phases.snapshot import bundle_of
 from upgrade_guard.tools.kubectl_cron_jobs import CronJobRow
 
 NAME = "rollback/cron-jobs"
+JOBS = "/registry/jobs/"
 CONTROLLER_MANAGER = "kube-controller-manager.yaml"
 
 
@@ -43,26 +44,34 @@ def runs_since(
     taken to have been when the control plane was `stopped`: a run that is left out does less harm than a second one.
     """
     had = None if keys is None else {key.name: key for key in keys}
+    minutes = _newest_jobs(had.values() if had else (), revision)
     found = {}
     for row in rows:
-        ran = _ran(row, had, revision, stopped)
+        ran = _ran(row, had, minutes, revision, stopped)
         if ran is not None and not row.suspended and (row.last is None or row.last < ran.at):
             found[row] = ran
     return found
 
 
-def _ran(row: CronJobRow, had: Mapping[str, Key] | None, revision: int, stopped: datetime) -> Ran | None:
+def _newest_jobs(keys: Iterable[Key], revision: int) -> dict[str, int]:
+    """`namespace/name` of what made Jobs after `revision`, with the latest minute that a name says."""
+    newest: dict[str, int] = {}
+    for key in keys:
+        owner, _, minute = key.name.removeprefix(JOBS).rpartition("-")
+        if key.name.startswith(JOBS) and key.created > revision and minute.isdigit():
+            newest[owner] = max(int(minute), newest.get(owner, 0))
+    return newest
+
+
+def _ran(
+    row: CronJobRow, had: Mapping[str, Key] | None, minutes: Mapping[str, int], revision: int, stopped: datetime
+) -> Ran | None:
     if had is None:
         return Ran(stopped, seen=False)
-    jobs = f"/registry/jobs/{row.namespace}/{row.name}-"
-    minutes = [
-        int(name.removeprefix(jobs))
-        for name, key in had.items()
-        if name.startswith(jobs) and key.created > revision and name.removeprefix(jobs).isdigit()
-    ]
-    if minutes:
-        return Ran(datetime.fromtimestamp(max(minutes) * 60, UTC), seen=True)
-    own = had.get(f"/registry/cronjobs/{row.namespace}/{row.name}")
+    name = f"{row.namespace}/{row.name}"
+    if name in minutes:
+        return Ran(datetime.fromtimestamp(minutes[name] * 60, UTC), seen=True)
+    own = had.get(f"/registry/cronjobs/{name}")
     changed = own is not None and own.created <= revision < own.changed
     return Ran(stopped, seen=False) if changed else None
 
