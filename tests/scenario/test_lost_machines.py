@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from scenario.ends import AFTER, BEFORE, assert_data_went_back, assert_rolled_back
+from scenario.ends import AFTER, BEFORE, OLD, assert_data_went_back, assert_rolled_back
 from scenario.machines import Machines
-from scenario.stage import TARGET, Stage
+from scenario.stage import TARGET, Stage, until
 
 UPGRADE_ON_CP2 = "control-plane/cp2/upgrade-node"
 
@@ -40,6 +41,26 @@ def test_a_run_does_not_begin_while_a_machine_is_lost(machines: Machines) -> Non
     assert answer.exit_code == 3, str(answer)
     assert "cp3" in answer.error["message"]
     assert machines.stage.states() == []
+
+
+def ready(node: dict[str, Any]) -> str:
+    [status] = [one["status"] for one in node["status"]["conditions"] if one["type"] == "Ready"]
+    return str(status)
+
+
+def test_a_worker_whose_machine_is_gone_holds_nobody_up(new_stage: Callable[..., Stage]) -> None:
+    """It is left out and named at the end, and keeps what it has until it is back."""
+    stage = new_stage(workers=3, over_ssh=True)  # so that the pods of a drained one find a place
+    machines = Machines(stage)
+    machines.off("w3")
+    until(lambda: ready(stage.get("node", "w3")) != "True", what="w3 is not Ready")
+    answer = machines.start("run", TARGET, "--yes").wait()
+    assert answer.exit_code == 0, str(answer)
+    [(node, why)] = answer.data["not_upgraded"].items()
+    assert node == "w3"
+    assert "its machine does not answer" in why
+    assert stage.kubelet_versions() == {"cp1": TARGET, "w1": TARGET, "w2": TARGET, "w3": OLD}
+    assert stage.states()[-1] == "completed"
 
 
 def test_a_lost_machine_is_told_and_the_run_goes_on_once_it_is_back(machines: Machines) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -163,7 +164,7 @@ def rollback(
                 "again: kubeadm reset there, and never start it as it is.",
                 style="yellow",
             )
-        _answer(front, ended)
+        _answer(front, ended, {})
 
 
 def abort(context: typer.Context, *, yes: Yes = False, take_over: TakeOver = False) -> None:
@@ -182,7 +183,7 @@ def abort(context: typer.Context, *, yes: Yes = False, take_over: TakeOver = Fal
             journal.approve(opened.id, approval)
         choices = Choices(yes, take_over=take_over)
         ended = wiring.drive(front, journal, config, opened, choices, lambda runner: runner.abort(opened.id))
-        _answer(front, ended)
+        _answer(front, ended, {})
 
 
 def _go_on(front: Front, journal: Journal, config: Config, run: Run, choices: Choices) -> None:
@@ -192,18 +193,27 @@ def _go_on(front: Front, journal: Journal, config: Config, run: Run, choices: Ch
 
         restore.answer(front, journal, ended)
         return
-    _answer(front, ended)
+    _answer(front, ended, _not_upgraded(journal, ended))
 
 
-def _answer(front: Front, run: Run) -> None:
+def _not_upgraded(journal: Journal, run: Run) -> dict[str, str]:
+    """The nodes that a completed upgrade left as they were, with the reason."""
+    from upgrade_guard.phases.inspect import cluster
+
+    return dict(cluster(journal.facts(run.id)).left_out) if run.state is State.COMPLETED else {}
+
+
+def _answer(front: Front, run: Run, not_upgraded: Mapping[str, str]) -> None:
     from upgrade_guard.ui import words
 
     took = words.duration(((run.finished_at or wiring.now()) - run.started_at).total_seconds())
     ended = run.outcome or run.state.value
     text = f"Run {run.id}: {ended} after {took}. {words.standing(run.kind, run.state)}"
+    for node, why in not_upgraded.items():
+        text += f"\n{node} was not upgraded: {why}"
     if not front.passing:
         text += f"\nNext: {front.pasteable(f'upgrade-guard show {run.id}')}"
-    front.answer(wiring.run_answer(run), lambda: text)
+    front.answer(wiring.run_answer(run) | {"not_upgraded": not_upgraded}, lambda: text)
 
 
 def _may(run: Run, event: Event) -> bool:

@@ -45,9 +45,15 @@ class Own:
         return self.archives is not None and (self.archives / file).exists()
 
     def fetched(self, file: str) -> None:
-        """That package file is there from now on."""
-        if self.archives is not None:
+        """That package file is there from now on, unless its source is `file:`, of which apt keeps nothing."""
+        if self.archives is not None and self.copies:
             (self.archives / file).touch()
+
+    @property
+    def copies(self) -> bool:
+        """Do the sources say `copy:` where the node's own say `file:`?"""
+        sources = () if self.sources is None else sorted(self.sources.glob("*.list"))
+        return any("copy:/" in path.read_text() for path in sources)
 
     def lists(self) -> Lists | None:
         """What the last update found there."""
@@ -100,7 +106,7 @@ def sources(settings: LabSettings, name: str) -> Path:
 def repositories(sources: Path) -> list[str]:
     """The directories that these sources name."""
     lines = [line for path in sorted(sources.glob("*.list")) for line in path.read_text().splitlines()]
-    matches = (re.fullmatch(r"deb\s+(?:\[[^]]*\]\s+)?file:(/.*?)/?\s+\./\s*", line) for line in lines)
+    matches = (re.fullmatch(r"deb\s+(?:\[[^]]*\]\s+)?(?:file|copy):(/.*?)/?\s+\./\s*", line) for line in lines)
     return [match[1] for match in matches if match]
 
 

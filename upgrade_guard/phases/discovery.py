@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from upgrade_guard.checks.addons import recognise
@@ -11,6 +12,7 @@ from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable, Ste
 from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.etcd import MemberStatus
 from upgrade_guard.model.version import Version
+from upgrade_guard.phases.lost_nodes import silent
 from upgrade_guard.phases.site import Site
 from upgrade_guard.tools.api_server import own_url
 from upgrade_guard.tools.etcdctl import Etcdctl
@@ -18,13 +20,11 @@ from upgrade_guard.tools.kubectl_nodes import NodeRow
 from upgrade_guard.tools.static_pod import image_of
 
 
-def read_nodes(site: Site) -> tuple[Node, ...]:
-    """Every node, the control plane that the configuration names first, then control planes and workers by name.
+def read_nodes(site: Site, rows: Sequence[NodeRow]) -> tuple[Node, ...]:
+    """Those nodes, the control plane that the configuration names first, then control planes and workers by name.
 
-    Workers that are left out are not among them. Raises HostUnreachable that names every node that could not be
-    reached, not only the first.
+    Raises HostUnreachable that names every node that could not be reached, not only the first.
     """
-    rows = [row for row in site.first_control_plane().kubectl.nodes() if not why_left_out(site, row)]
     nodes: list[Node] = []
     unreachable: list[HostUnreachable] = []
     lost: list[str] = []
@@ -42,6 +42,22 @@ def read_nodes(site: Site) -> tuple[Node, ...]:
             reasons=tuple(problem.message for problem in unreachable),
         )
     return tuple(sorted(nodes, key=lambda node: (not node.is_control_plane, not site.is_entrance(node), node.name)))
+
+
+def left_out(site: Site, rows: Sequence[NodeRow]) -> dict[str, str]:
+    """The workers that are not upgraded, with the reason.
+
+    Also one whose machine is gone: the others need not wait for it. A Ready one that does not answer is no such worker:
+    the way to it is wrong, which is told as a refusal.
+    """
+    found = {row.name: why for row in rows if (why := why_left_out(site, row))}
+    doubtful = [row for row in rows if row.role != "control-plane" and not row.ready and row.name not in found]
+    lost = silent(site, [_from_row(row) for row in doubtful])
+    return found | {
+        row.name: f"it is not Ready ({row.ready_reason}) and its machine does not answer"
+        for row in doubtful
+        if row.name in lost
+    }
 
 
 def why_left_out(site: Site, row: NodeRow) -> str:
@@ -78,9 +94,11 @@ def read_cluster(site: Site) -> Cluster:
 
     etcd's programs are extracted on the way, into our own work directory on each control plane and on this machine.
     """
-    nodes = read_nodes(site)
-    ensure_etcd_tools(site, nodes)
     kubectl = site.first_control_plane().kubectl
+    rows = kubectl.nodes()
+    not_upgraded = left_out(site, rows)
+    nodes = read_nodes(site, [row for row in rows if row.name not in not_upgraded])
+    ensure_etcd_tools(site, nodes)
     status = _leader_status(site, nodes)
     return Cluster(
         name=site.config.cluster.name or kubectl.kubeadm_config().cluster_name,
@@ -90,7 +108,7 @@ def read_cluster(site: Site) -> Cluster:
         etcd_version=status.version if status else "",
         etcd_db_size=status.db_size if status else 0,
         addons=recognise(kubectl.workloads()),
-        left_out={row.name: why for row in kubectl.nodes() if (why := why_left_out(site, row))},
+        left_out=not_upgraded,
     )
 
 

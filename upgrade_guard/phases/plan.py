@@ -10,6 +10,7 @@ from upgrade_guard.phases import kubeadm_work, packages
 from upgrade_guard.phases.approval import Approve
 from upgrade_guard.phases.canary import BEFORE as CANARY
 from upgrade_guard.phases.site import Site
+from upgrade_guard.phases.staging import FETCHES_AT_ONCE
 
 
 def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Phase:
@@ -33,7 +34,8 @@ def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Pha
 
 def keeping(site: Site, cluster: Cluster) -> Phase:
     """The packages of now, on every node: before the source of any of them names the next minor."""
-    return Phase("keep", "Keep the present packages", tuple(packages.keep(site, node) for node in cluster.nodes))
+    steps = tuple(packages.keep(site, node) for node in cluster.nodes)
+    return Phase("keep", "Keep the present packages", steps, at_once=FETCHES_AT_ONCE)
 
 
 def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:

@@ -18,14 +18,16 @@ from upgrade_guard.tools.files import STAGED
 from upgrade_guard.tools.kubeadm import Kubeadm
 
 PACKAGES = ("kubeadm", "kubelet", "kubectl")
+FETCHES_AT_ONCE = 8
+"""Nodes that fetch packages or images at the same time: a mirror of one's own, or a slow link, serves that many."""
 
 
 def staging(site: Site, cluster: Cluster, target: Version) -> Phase:
-    """On every node, one after the other; nothing but our own directory is changed."""
+    """On every node, several at once; nothing but our own directory is changed."""
     old = Version.parse(cluster.version)
     fetched = tuple(stage(site, node, old, target) for node in cluster.nodes)
     unpacked = tuple(unpack_kubeadm(site, node, target) for node in cluster.control_planes)
-    return Phase("stage", "Fetch the target's packages", (*fetched, *unpacked))
+    return Phase("stage", "Fetch the target's packages", (*fetched, *unpacked), at_once=FETCHES_AT_ONCE)
 
 
 def stage(site: Site, node: Node, old: Version, target: Version) -> Step:

@@ -12,7 +12,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.phases.site import NodeTools, Site
-from upgrade_guard.phases.staging import staged_directory, staged_kubeadm
+from upgrade_guard.phases.staging import FETCHES_AT_ONCE, staged_directory, staged_kubeadm
 from upgrade_guard.tools.kubeadm import Kubeadm
 
 IMAGE_CHECKS = {"imagepull", "all"}
@@ -20,9 +20,9 @@ IMAGE_CHECKS = {"imagepull", "all"}
 
 
 def images(site: Site, cluster: Cluster, target: Version) -> Phase:
-    """On every control plane, one after the other. Workers get theirs from kubelet, as ever."""
+    """On every control plane, all at once. Workers get theirs from kubelet, as ever."""
     steps = tuple(target_images(site, cluster, node, target) for node in cluster.control_planes)
-    return Phase("images", "See that the target's images are there", steps)
+    return Phase("images", "See that the target's images are there", steps, at_once=FETCHES_AT_ONCE)
 
 
 def target_images(site: Site, cluster: Cluster, node: Node, target: Version) -> Step:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 
-from upgrade_guard.errors import CommandFailed
+from upgrade_guard.errors import CommandFailed, StepFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.node import NodeSettings
@@ -72,19 +72,31 @@ class Apt:
         places = ("", "/sources", "/lists", "/cache", "/cache/archives")
         own = (posixpath.dirname(self._directory), *(f"{self._directory}{place}" for place in places))
         files.make_dir(*own, mode=0o755)  # apt downloads as a user of its own
-        files.write(f"{self._directory}/sources/{name}", source.encode(), mode=0o644)
+        files.write(f"{self._directory}/sources/{name}", copied(source).encode(), mode=0o644)
 
     def unpack(self, package: str, version: str, directory: str) -> None:
         """What a package has, into a directory of its own; nothing is installed.
 
-        It is fetched for that: of a repository that is a directory of the node (`file:`), apt keeps no archive.
+        It is in our archives when it was fetched, and is fetched when it was installed before.
         """
         files = Files(self._host)
         files.make_dir(directory)
-        self.download({package: version}, directory)
-        [archive] = [name for name in files.list_dir(directory) if name.endswith(".deb")]
-        argv = ("dpkg-deb", "--extract", f"{directory}/{archive}", directory)
+        archives = f"{self._directory}/cache/archives"
+        archive = self._archive(archives, package, version)
+        if archive is None:
+            archives = directory
+            self.download({package: version}, directory)
+            archive = self._archive(archives, package, version)
+        if archive is None:
+            raise StepFailed(f"apt-get download left no archive of {package} {version} in {directory}")
+        argv = ("dpkg-deb", "--extract", f"{archives}/{archive}", directory)
         run_checked(self._host, argv, timeout=CHANGE_TIMEOUT, changes=True)
+
+    def _archive(self, directory: str, package: str, version: str) -> str | None:
+        """The file's name: apt writes the colon of an epoch as %3a."""
+        beginning = f"{package}_{version.replace(':', '%3a')}_"
+        names = Files(self._host).list_dir(directory)
+        return next((name for name in names if name.startswith(beginning) and name.endswith(".deb")), None)
 
     @property
     def source(self) -> str:
@@ -200,6 +212,14 @@ def point_source_at(text: str, old: Version, new: Version) -> str:
     pkgs.k8s.io has one repository for each minor: `…/core:/stable:/v1.33/deb/`; mirrors keep the directory's name.
     """
     return re.sub(rf"(?<=/){re.escape(old.series)}(?=[/\s\"']|$)", new.series, text)
+
+
+def copied(source: str) -> str:
+    """The same package source, with `copy:` for `file:`: of a directory of the node, apt then keeps what it fetches.
+
+    With `file:` it keeps nothing and installs from the directory, which must still be there then (measured, apt 2.6).
+    """
+    return re.sub(r"(?<![\w+/])file:(?=/)", "copy:", source)
 
 
 def package_version(available: tuple[str, ...], version: Version) -> str | None:

@@ -82,7 +82,7 @@ def test_apt_beside_has_sources_lists_and_archives_of_its_own(tmp_path: Path) ->
     node = Recorded()
     apt = Apt(node, NodeSettings()).beside(str(directory))
     apt.prepare("kubernetes.list", "deb file:/repository/v1.28 ./\n")
-    assert (directory / "sources" / "kubernetes.list").read_text() == "deb file:/repository/v1.28 ./\n"
+    assert (directory / "sources" / "kubernetes.list").read_text() == "deb copy:/repository/v1.28 ./\n"
     for place in (directory.parent, directory, directory / "lists", directory / "cache" / "archives"):
         assert place.stat().st_mode & 0o777 == 0o755, "apt downloads as a user of its own"
     node.asked.clear()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from upgrade_guard.model.version import Version
-from upgrade_guard.tools.apt import package_version, point_source_at
+from upgrade_guard.tools.apt import copied, package_version, point_source_at
 
 OLD, NEW = Version(1, 33, 13), Version(1, 34, 2)
 
@@ -32,6 +32,20 @@ OLD, NEW = Version(1, 33, 13), Version(1, 34, 2)
 )
 def test_only_the_minor_series_changes(before: str, after: str) -> None:
     assert point_source_at(before, OLD, NEW) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("deb [trusted=yes] file:/repo/v1.34 ./\n", "deb [trusted=yes] copy:/repo/v1.34 ./\n"),
+        ("deb file:///repo/v1.34 /\n", "deb copy:///repo/v1.34 /\n"),
+        ("Types: deb\nURIs:file:/repo\nSuites: ./\n", "Types: deb\nURIs:copy:/repo\nSuites: ./\n"),
+        ("deb mirror+file:/etc/apt/mirrors ./\n", "deb mirror+file:/etc/apt/mirrors ./\n"),
+        ("deb https://m/file:/v1.34 /\n# a file: of ours\n", "deb https://m/file:/v1.34 /\n# a file: of ours\n"),
+    ],
+)
+def test_of_a_directory_of_the_node_apt_is_told_to_keep_a_copy(before: str, after: str) -> None:
+    assert copied(before) == after
 
 
 def test_pointing_back_gives_the_same_file() -> None:
