@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from package_check import CONSTRAINTS, ROOT, build
+from clean_install import REQUIREMENTS, ROOT, build
 from proving.cluster import Cluster
 from proving.ground import podman, run
 from proving.operators import Operator, policy
@@ -27,7 +28,9 @@ def wheels(place: Path) -> None:
         platforms = [f"--platform={name}_x86_64" for name in PLATFORMS]
         exactly = ("--only-binary=:all:", f"--python-version={PYTHON}", "--implementation=cp", *platforms)
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check")
-        run(*pip, *exactly, "--constraint", CONSTRAINTS, "--dest", place, wheel, cwd=ROOT, timeout=900)
+        locked = ("--require-hashes", "--requirement", REQUIREMENTS / "runtime.txt")
+        run(*pip, *exactly, *locked, "--dest", place, cwd=ROOT, timeout=900)
+        shutil.copy(wheel, place)
 
 
 def on_the_node(cluster: Cluster) -> Operator:
