@@ -71,9 +71,9 @@ def configuration() -> str:
 
 def states() -> str:
     """The state machine as a picture, and each state and event in words."""
-    from upgrade_guard.engine.machine import FINAL, TABLES, allowed, mermaid, states
+    from upgrade_guard.engine.states import FINAL, TABLES, allowed, mermaid, states
     from upgrade_guard.model.run import Kind
-    from upgrade_guard.ui.words import standing
+    from upgrade_guard.ui.vocabulary import standing
 
     lines = [
         "# States",
@@ -118,7 +118,7 @@ def checks() -> str:
 def exit_codes() -> str:
     """The promise to scripts."""
     from upgrade_guard import errors
-    from upgrade_guard.engine.machine import TransitionRefused
+    from upgrade_guard.engine.states import TransitionRefused
 
     lines = [
         "# Exit codes",
@@ -181,7 +181,7 @@ def faults() -> str:
 
 def answers() -> str:
     """The ladder: which failure is answered with what."""
-    from upgrade_guard.phases.ladder import RUNGS
+    from upgrade_guard.workflows.ladder import RUNGS
 
     head = (
         "# Answers to a failure\n\n"

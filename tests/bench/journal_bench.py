@@ -18,13 +18,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from upgrade_guard.cli.standing import gate_reasons, story_of
 from upgrade_guard.journal import Journal, audited_export, chain
-from upgrade_guard.journal.text import instant_text
+from upgrade_guard.journal.encoding import instant_text
 from upgrade_guard.journal.triggers import TRIGGERS
 from upgrade_guard.model.audit import Audit
 from upgrade_guard.model.run import Outcome
 from upgrade_guard.model.step import Done, Step
+from upgrade_guard.runs.run_status import gate_reasons, story_of
 from upgrade_guard.ui.report import render, report_of
 from upgrade_guard.ui.tables import timeline
 

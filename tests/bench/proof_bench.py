@@ -25,7 +25,7 @@ from unit.vault.builds import TOOLS, LiveEtcd, RealClock, live_etcd, manifest_fo
 from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.vault.bundle import Vault
 from upgrade_guard.vault.proof import Expected, prove
-from upgrade_guard.vault.proven import Proof
+from upgrade_guard.vault.proof_types import Proof
 from upgrade_guard.vault.scratch_etcd import MEMBER, PEER_URL, scratch_directory, scratch_etcd
 
 MIB = 1 << 20

@@ -21,7 +21,7 @@ from typing import Any
 from unit.engine.paper import MAX_AGE
 from unit.engine.room import RUN, Room
 
-from upgrade_guard.engine.machine import FINAL
+from upgrade_guard.engine.states import FINAL
 from upgrade_guard.errors import DecisionNeeded, RollbackFailed, RolledBack, StepFailed
 from upgrade_guard.journal import Journal
 

@@ -64,7 +64,7 @@ write_synced(place / "snapshot.json", b"second")
 
 STAGED = """
 from pathlib import Path
-from upgrade_guard.phases.snapshot import note_down
+from upgrade_guard.steps.snapshot import note_down
 from upgrade_guard.vault.disk import private_directories
 
 place = Path(sys.argv[1]) / "vault" / "run.part"

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from upgrade_guard.lab import faults
+from upgrade_guard.lab import fault_switch
 from upgrade_guard.lab.cluster import LabCluster
 from upgrade_guard.lab.gateway import EtcdAway, Gateway
 from upgrade_guard.lab.records import read_record
@@ -383,11 +383,11 @@ class Stage:
 
     def switch_off(self, fault: str) -> None:
         """Take a fault away."""
-        faults.switch_off(self.lab.directory, fault)
+        fault_switch.switch_off(self.lab.directory, fault)
 
     def switch_on(self, fault: str) -> None:
         """Bring a fault."""
-        faults.switch_on(self.lab.directory, fault)
+        fault_switch.switch_on(self.lab.directory, fault)
 
     def end_everything(self) -> None:
         """Stop what was started and still runs, with all that it started."""

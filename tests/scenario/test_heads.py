@@ -11,7 +11,7 @@ from scenario.stage import TARGET, Stage
 from scenario.test_tampering import mend
 from unit.tools.test_ssh_keygen import allow, make_key
 
-from upgrade_guard.phases.cluster_lock import LAST
+from upgrade_guard.nodes.cluster_lock import LAST
 
 
 def write_anew(stage: Stage) -> None:

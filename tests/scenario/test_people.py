@@ -10,7 +10,7 @@ from pathlib import Path
 from scenario.ends import assert_untouched
 from scenario.stage import TARGET, Stage, changed
 
-from upgrade_guard.phases.cluster_lock import NAME
+from upgrade_guard.nodes.cluster_lock import NAME
 
 
 def lock_of(stage: Stage) -> Path:

@@ -18,8 +18,8 @@ import pytest
 import typer
 from unit.test_architecture import ARROWS, FOR_EVERYONE, PACKAGE, ROOT
 
-from upgrade_guard.cli.door import GLOBAL_OPTIONS, without_global_options
-from upgrade_guard.cli.front import Front
+from upgrade_guard.cli.invocation import Front
+from upgrade_guard.cli.root_command import GLOBAL_OPTIONS, without_global_options
 from upgrade_guard.errors import EXIT_CODES, ExitCode
 
 DOCS = ROOT / "docs"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from upgrade_guard.model.cluster import Addon
-from upgrade_guard.tools.kubectl_workloads import WorkloadRow
+from upgrade_guard.tools.kubectl_objects import WorkloadRow
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from upgrade_guard.checks.findings import blocking, listed, ok, warning
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.kubectl import Kubectl
-from upgrade_guard.tools.kubectl_nodes import NodeRow
-from upgrade_guard.tools.kubectl_pods import PodRow
-from upgrade_guard.tools.kubectl_workloads import ServiceRow, WorkloadRow
+from upgrade_guard.tools.kubectl_objects import NodeRow, PodRow, ServiceRow, WorkloadRow
 
 CHECK = "baseline"
 

@@ -8,13 +8,13 @@ from itertools import chain
 
 from upgrade_guard.checks.gather_node import Wanted, look_at_node
 from upgrade_guard.checks.gathered import ApiLook, DrainLook, EtcdLook, Gathered, MachineLook
-from upgrade_guard.checks.node_tools import NodeTools
 from upgrade_guard.checks.questions import Questions
 from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
 from upgrade_guard.model.version import Version
+from upgrade_guard.nodes.node_tools import NodeTools
 from upgrade_guard.tools.api_server import ApiServer
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.kubectl import Kubectl

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 
 from upgrade_guard.checks.control_plane_files import critical_paths, program_of
 from upgrade_guard.checks.gathered import Additions, ControlPlaneLook, NodeLook, Room, StaticPodFile
-from upgrade_guard.checks.node_tools import NodeTools
 from upgrade_guard.checks.packages import PACKAGES, points_elsewhere
 from upgrade_guard.checks.questions import Questions
 from upgrade_guard.errors import CommandFailed, UnexpectedOutput
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import COMPONENTS, Node
 from upgrade_guard.model.command import Command
-from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.version import Version
-from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
-from upgrade_guard.tools.files import Files
+from upgrade_guard.nodes.node_tools import NodeTools
+from upgrade_guard.tools.etcd_manifest import read_etcd_manifest
+from upgrade_guard.tools.files import Files, read_if_there
 from upgrade_guard.tools.kubeadm import DEFAULT_DIRECTORY
 from upgrade_guard.tools.static_pod import StaticPod, parse_static_pod
 
@@ -102,26 +101,6 @@ def read_installed(tools: NodeTools) -> Mapping[str, str] | None:
         if problem.exit_status is None:
             raise
         return None
-
-
-def read_if_there(files: Files, path: str) -> str | None:
-    """The text of a file, None when there is no such file or it cannot be read."""
-    try:
-        return files.read_text(path)
-    except CommandFailed as problem:
-        if problem.exit_status is None:
-            raise
-        return None
-
-
-def read_etcd_manifest(text: str | None) -> tuple[EtcdManifest | None, str]:
-    """What the manifest says, or why it says nothing."""
-    if text is None:
-        return None, "there is no etcd.yaml in manifests/"
-    try:
-        return parse_etcd_manifest(text), ""
-    except UnexpectedOutput as problem:
-        return None, problem.message
 
 
 def static_pod_file(name: str, text: str) -> StaticPodFile:

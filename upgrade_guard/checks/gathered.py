@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.etcd import Alarm, EtcdManifest, Member, MemberHash, MemberHealth, MemberStatus
-from upgrade_guard.tools.kubeadm_certificates import Certificate
-from upgrade_guard.tools.kubeadm_config import KubeadmConfig
-from upgrade_guard.tools.kubectl_extensions import ApiService, DeprecatedApi, Webhook
-from upgrade_guard.tools.kubectl_nodes import NodeRow
-from upgrade_guard.tools.kubectl_pods import PodRow
-from upgrade_guard.tools.kubectl_workloads import Budget, ServiceRow, WorkloadRow
+from upgrade_guard.tools.kubeadm import Certificate, KubeadmConfig
+from upgrade_guard.tools.kubectl_objects import (
+    ApiService,
+    Budget,
+    DeprecatedApi,
+    NodeRow,
+    PodRow,
+    ServiceRow,
+    Webhook,
+    WorkloadRow,
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from upgrade_guard.checks.findings import blocking, listed, ok, warning
 from upgrade_guard.checks.gathered import Additions, ControlPlaneLook, Gathered
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.version import Version
-from upgrade_guard.tools.kubeadm_config import ExtraVolume
+from upgrade_guard.tools.kubeadm import ExtraVolume
 
 # kubeadm asks for these in every version (cmd/kubeadm/app/phases/controlplane/manifests.go, phases/etcd/local.go).
 REQUESTS: Mapping[str, Mapping[str, str]] = {

@@ -7,8 +7,7 @@ from upgrade_guard.checks.gathered import Gathered
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.node import table_of
 from upgrade_guard.model.version import Version
-from upgrade_guard.tools.kubectl_pods import PodRow
-from upgrade_guard.tools.kubectl_workloads import Budget
+from upgrade_guard.tools.kubectl_objects import Budget, PodRow
 
 CLOCK_TOLERANCE = 10.0
 """Seconds. Certificates are valid from their making on: a node that lags does not accept renewed ones."""

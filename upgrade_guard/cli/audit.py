@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upgrade_guard.cli import audit_heads, wiring
-from upgrade_guard.cli.audit_heads import Heads
-from upgrade_guard.cli.front import Front
-from upgrade_guard.cli.quick import QuickCommand, QuickGroup
+from upgrade_guard.cli.fast_commands import QuickCommand, QuickGroup
+from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import JournalProblem, UsageProblem
+from upgrade_guard.runs import history_heads, resources
+from upgrade_guard.runs.history_heads import Heads
 
 if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
@@ -66,7 +66,7 @@ def verify(
     found = _of_export(front, export, kept) if export else _of_journal(front, kept, heads)
 
     def shown() -> str:
-        return "\n".join((_told(found, export, kept, front), *(audit_heads.told(heads) if heads else ())))
+        return "\n".join((_told(found, export, kept, front), *(history_heads.told(heads) if heads else ())))
 
     answer = {
         "whole": found.whole,
@@ -79,7 +79,7 @@ def verify(
         "more": found.more,
     }
     if heads is not None:
-        answer["compared"] = audit_heads.answer(heads)
+        answer["compared"] = history_heads.answer(heads)
     front.answer(answer, shown if found.whole else None)
     if not found.whole:
         raise _broken(found, export)
@@ -102,7 +102,7 @@ def export(
             "--json answers with one object, an export has a line for each row",
             hint="upgrade-guard audit export --output FILE --json",
         )
-    with wiring.reading(front.settings().config) as journal:
+    with resources.reading(front.settings().config) as journal:
         opened = _there(journal, front)
         run_id = opened.run(run).id if run else None
         head = opened.head()
@@ -125,15 +125,15 @@ def _heads(front: Front, *, remote: bool) -> Heads | None:
     config = front.settings().config
     if not remote and not config.audit.allowed_signers:
         return None
-    with wiring.reading(config) as journal:
-        return audit_heads.gathered(config, _there(journal, front), remote=remote)
+    with resources.reading(config) as journal:
+        return history_heads.gathered(config, _there(journal, front), remote=remote)
 
 
 def _of_journal(front: Front, kept: str, heads: Heads | None) -> Audit:
     from upgrade_guard.ui.counting import counted
 
     elsewhere = heads.known if heads else {}
-    with wiring.reading(front.settings().config) as journal, counted(front.screen, "Rows read") as heard:
+    with resources.reading(front.settings().config) as journal, counted(front.screen, "Rows read") as heard:
         found = _there(journal, front).audit(kept, heard, elsewhere)
     forged = heads.signatures.bad if heads and heads.signatures else ()
     return replace(found, breaches=(*found.breaches, *forged))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from upgrade_guard.cli import wiring
-from upgrade_guard.cli.front import Front
-from upgrade_guard.cli.quick import QuickCommand
-from upgrade_guard.cli.wiring import Choices
+from upgrade_guard.cli import common
+from upgrade_guard.cli.fast_commands import QuickCommand
+from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import UsageProblem
-from upgrade_guard.model.run import Event, Kind, Move, Run, State
-
-if TYPE_CHECKING:
-    from upgrade_guard.journal import Journal
+from upgrade_guard.model.plain import run_answer
+from upgrade_guard.model.run import Kind, Run
+from upgrade_guard.runs import resources, session
+from upgrade_guard.runs.session import Choices
 
 
 def register(commands: typer.Typer) -> None:
@@ -42,41 +41,33 @@ def drill(
 
     The cluster is not asked and not touched. Exit code 3 when the backup does not come back.
     """
-    from upgrade_guard.phases.drill_workflow import subject_of, tidy
+    from upgrade_guard.workflows.drill import subject_of, tidy
 
     if newest and bundle is not None:
         raise UsageProblem("give --newest or the name of a bundle, not both", hint="upgrade-guard backup drill")
     front = Front.of(context)
     config = front.settings().config
-    with wiring.looking(config) as site:
+    with resources.looking(config) as site:
         subject = subject_of(site, bundle, remote)
-    with wiring.writing(config) as journal:
-        _close_what_was_killed(front, journal)
-        run = wiring.begin(journal, config, subject.text, Kind.DRILL)
+    with resources.writing(config) as journal:
+        common.close_what_was_killed(front, journal, Kind.DRILL)
+        run = session.begin(journal, config, subject.text, Kind.DRILL)
         journal.identify(run.id, cluster=subject.cluster, from_version="")
         try:
-            ended = wiring.drive(front, journal, config, run, Choices(), lambda runner: runner.go_on(run.id))
+            ended = common.drive(front, journal, config, run, Choices(), lambda runner: runner.go_on(run.id))
         finally:
             tidy(config.state_dir)
         result = dict(journal.facts(run.id).of("drill/restore"))
-    front.answer(wiring.run_answer(ended) | result, lambda: _end(ended, result))
-
-
-def _close_what_was_killed(front: Front, journal: Journal) -> None:
-    """A drill leaves nothing half-way: one that was killed is closed, and this one begins anew."""
-    killed = journal.open_run((Kind.DRILL,))
-    if killed is not None:
-        journal.move(killed.id, Move(Event.RUN_ABORTED, State.ABORTED, ("its process ended before it was finished",)))
-        front.screen.tell(f"Drill {killed.id} had not been finished and is closed.")
+    front.answer(run_answer(ended) | result, lambda: _end(ended, result))
 
 
 def _end(run: Run, result: dict[str, Any]) -> str:
-    from upgrade_guard.ui import words
-    from upgrade_guard.vault.drilled import COUNTED
+    from upgrade_guard.ui import vocabulary
+    from upgrade_guard.vault.drill import COUNTED
 
     counts = result["counts"]
     held = ", ".join(f"{name} {counts[name]}" for name in COUNTED)
-    took, size = words.duration(result["restore_seconds"]), words.size(result["bytes"])
+    took, size = vocabulary.duration(result["restore_seconds"]), vocabulary.size(result["bytes"])
     comes_back = f"Drill {run.id}: {result['bundle']} comes back. Restored and started in {took}: {size}, "
     lines = [
         f"{comes_back}revision {result['revision']}, with the content that its manifest states.",

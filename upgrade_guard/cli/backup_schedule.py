@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from upgrade_guard.cli import wiring
-from upgrade_guard.cli.front import Front
-from upgrade_guard.cli.quick import QuickCommand, QuickGroup
+from upgrade_guard.cli.fast_commands import QuickCommand, QuickGroup
+from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import GuardError, UsageProblem
+from upgrade_guard.runs import resources
 from upgrade_guard.vault.schedule import DAILY, UNIT
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def install(
         return
     directory = (unit_dir or scheduling.UNIT_DIR).absolute()
     user = pwd.getpwuid(os.geteuid()).pw_name
-    with wiring.this_machine() as (host, clock):
+    with resources.this_machine() as (host, clock):
         wanted = scheduling.planned(
             calendar=calendar or DAILY,
             unit=schedule.unit_name(unit or UNIT),
@@ -141,7 +141,7 @@ def _asked(schedule: Schedule) -> tuple[TimerStanding | None, str]:
     from upgrade_guard.vault.scheduling import look
 
     try:
-        with wiring.this_machine() as (host, clock):
+        with resources.this_machine() as (host, clock):
             return look(schedule, host, clock), ""
     except GuardError as problem:
         return None, problem.message
@@ -160,11 +160,11 @@ def _shown(schedule: Schedule, timer: TimerStanding | None, trouble: str) -> str
 
 
 def _last_words(timer: TimerStanding) -> str:
-    from upgrade_guard.ui import words
+    from upgrade_guard.ui import vocabulary
 
     if timer.last_ended_at is None:
         return "it never ran"
-    return f"{words.moment(timer.last_ended_at)}, {timer.last_result}, exit {timer.last_exit_status}"
+    return f"{vocabulary.moment(timer.last_ended_at)}, {timer.last_result}, exit {timer.last_exit_status}"
 
 
 @schedules.command("remove", cls=QuickCommand)
@@ -179,7 +179,7 @@ def remove(context: typer.Context) -> None:
     if installed is None:
         front.answer({"removed": []}, lambda: "No schedule is installed.")
         return
-    with wiring.this_machine() as (host, _clock):
+    with resources.this_machine() as (host, _clock):
         removed = scheduling.remove(installed, record=record, host=host)
     names = ", ".join(str(path) for path in removed) or "its files were gone already"
     front.answer({"removed": [str(path) for path in removed]}, lambda: f"Removed: {names}")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from upgrade_guard.cli.front import Front
-from upgrade_guard.cli.quick import QuickCommand, QuickGroup
+from upgrade_guard.cli.fast_commands import QuickCommand, QuickGroup
+from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import Refused, UsageProblem
 
 commands = typer.Typer(

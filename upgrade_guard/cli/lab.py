@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from upgrade_guard.cli.front import Front
-from upgrade_guard.cli.quick import QuickCommand, QuickGroup
+from upgrade_guard.cli.fast_commands import QuickCommand, QuickGroup
+from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import GuardError, UsageProblem
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def faults(
     off: Annotated[str | None, typer.Option("--off", metavar="NAME", help="Switch a fault of that lab off.")] = None,
 ) -> None:
     """List the faults and how a run ends with each; or switch one on or off in a lab that is up."""
-    from upgrade_guard.lab.faults import FAULTS, switch_off, switch_on
+    from upgrade_guard.lab.fault_switch import switch_off, switch_on
+    from upgrade_guard.lab.faults import FAULTS
 
     if on or off:
         if on:
@@ -146,15 +147,17 @@ def run(
     ] = False,
 ) -> None:
     """Build a lab, upgrade it, and take it down again: `lab up`, `run` and (unless --keep) `lab down`."""
-    from upgrade_guard.cli import upgrade, wiring
+    from upgrade_guard.cli import common
+    from upgrade_guard.cli.run import start
+    from upgrade_guard.runs import session
 
     front = Front.of(context)
-    wiring.version_of(version)
+    common.version_of(version)
     _up(front, directory, from_version, control_planes, workers, tuple(fault or ()), offsite, pace, balancer, etcd)
     front.config_path = directory.absolute() / "config.toml"
     front.passing = not keep
     try:
-        upgrade.start(front, version, wiring.Choices(yes, not no_auto_rollback))
+        start(front, version, session.Choices(yes, not no_auto_rollback))
     except GuardError as problem:
         if not keep:
             problem.hint = f"add --keep to go on from here (the lab is taken down now); then: {problem.hint}"

@@ -10,9 +10,25 @@ from typing import Annotated, Any
 import typer
 
 from upgrade_guard import __version__
-from upgrade_guard.cli import audit, backup, config_commands, lab, look, report, restore, upgrade
-from upgrade_guard.cli.door import Door
-from upgrade_guard.cli.front import STANDARD_OUTPUT, Front
+from upgrade_guard.cli import (
+    abort,
+    audit,
+    backup,
+    check,
+    config_commands,
+    history,
+    lab,
+    plan,
+    report,
+    restore,
+    resume,
+    rollback,
+    run,
+    show,
+    status,
+)
+from upgrade_guard.cli.invocation import STANDARD_OUTPUT, Front
+from upgrade_guard.cli.root_command import Door
 
 app = typer.Typer(
     cls=Door,
@@ -43,14 +59,25 @@ def options(
     """Only --version is typer's own here; the other global options are the door's."""
 
 
-upgrade.register(app)
-look.register(app)
-backup.register(app)
-report.register(app)
-audit.register(app)
-restore.register(app)
-config_commands.register(app)
-lab.register(app)
+# In the order in which `--help` lists them.
+for verb in (
+    run,
+    resume,
+    rollback,
+    abort,
+    status,
+    plan,
+    check,
+    history,
+    show,
+    backup,
+    report,
+    audit,
+    restore,
+    config_commands,
+    lab,
+):
+    verb.register(app)
 
 
 def _open_streams() -> None:

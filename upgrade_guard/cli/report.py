@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from upgrade_guard import __version__
-from upgrade_guard.cli import wiring
-from upgrade_guard.cli.front import Front
-from upgrade_guard.cli.look import RunName
-from upgrade_guard.cli.quick import QuickCommand
+from upgrade_guard.cli.arguments import RunName
+from upgrade_guard.cli.fast_commands import QuickCommand
+from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import UsageProblem
+from upgrade_guard.runs import resources
 
 
 def register(app: typer.Typer) -> None:
@@ -35,16 +35,16 @@ def report(
 ) -> None:
     """Write one attempt as one HTML file to read, mail or print: what happened, why, and how to go back."""
     from upgrade_guard.cli.private_file import write_private
-    from upgrade_guard.cli.standing import story_to_tell
+    from upgrade_guard.runs.run_status import story_to_tell
     from upgrade_guard.ui.report import render, report_of
 
     front = Front.of(context)
     if front.json and str(output) == "-":
         raise UsageProblem("--json answers on stdout, where the report would go", hint="upgrade-guard report --json")
     config = front.settings().config
-    with wiring.reading(config) as journal:
+    with resources.reading(config) as journal:
         story = story_to_tell(config, journal, run)
-    page = render(report_of(story, at=wiring.now(), version=__version__, pasteable=front.pasteable))
+    page = render(report_of(story, at=resources.now(), version=__version__, pasteable=front.pasteable))
     if str(output) == "-":
         sys.stdout.write(page)
         return

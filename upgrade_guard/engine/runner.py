@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from upgrade_guard.engine import answers
-from upgrade_guard.engine.amending import Amending
-from upgrade_guard.engine.equipment import Attribution, BeforeChange, Equipment, unattributed, unwatched
+from upgrade_guard.engine import outcomes
+from upgrade_guard.engine.evidence_check import GateClosed, Gatekeeper
 from upgrade_guard.engine.gate import only_age
-from upgrade_guard.engine.gatekeeper import GateClosed, Gatekeeper
 from upgrade_guard.engine.interruption import Interruption
-from upgrade_guard.engine.machine import FINAL, advance, allowed
-from upgrade_guard.engine.passage import Passage, StepProblem, StepsFailed
+from upgrade_guard.engine.node_recovery import Amending
+from upgrade_guard.engine.phase_runner import Passage, StepProblem, StepsFailed
 from upgrade_guard.engine.record import (
     answer_step,
     changed_a_node,
@@ -21,6 +19,8 @@ from upgrade_guard.engine.record import (
     succeeded_since_inspection,
     under_way,
 )
+from upgrade_guard.engine.run_context import Attribution, BeforeChange, Equipment, unattributed, unwatched
+from upgrade_guard.engine.states import FINAL, advance, allowed
 from upgrade_guard.engine.watcher import OneAtATime, Watcher
 from upgrade_guard.engine.workflow import Workflow
 from upgrade_guard.errors import DecisionNeeded, EvidenceLost, GuardError, HostUnreachable
@@ -77,7 +77,7 @@ class Runner:
         """
         run = self._take_up(run_id)
         if run.state in FINAL:
-            raise answers.ended(run)
+            raise outcomes.ended(run)
         gatekeeper = Gatekeeper(self._equipment, run.id)
         while run.state not in FINAL:
             if run.state in (State.ROLLING_BACK, State.ROLLBACK_FAILED):
@@ -99,7 +99,7 @@ class Runner:
         """
         run = self._take_up(run_id)
         if run.kind is not Kind.UPGRADE:
-            raise answers.cannot_roll_back(run)
+            raise outcomes.cannot_roll_back(run)
         return self._roll_back(run, reasons)
 
     def abort(self, run_id: str) -> Run:
@@ -108,7 +108,7 @@ class Runner:
         facts = self._journal.facts(run.id)
         touched = run.state not in FINAL and self._workflow.control_plane_touched(facts)
         if touched or Event.RUN_ABORTED not in allowed(run.kind, run.state):
-            raise answers.cannot_abort(run, touched=touched)
+            raise outcomes.cannot_abort(run, touched=touched)
         phases = self._workflow.aborting(facts)
         if run.state in _GATED and any(step.changes_node for phase in phases for step in phase.steps):
             # In these states the journal lets no node be changed without fresh evidence; a run that is being closed
@@ -118,7 +118,7 @@ class Runner:
             try:
                 Passage(self._equipment, run, phase, None).walk()
             except StepsFailed as failed:
-                raise answers.as_it_is(failed.problems, run) from failed.problems[0].problem
+                raise outcomes.as_it_is(failed.problems, run) from failed.problems[0].problem
         run = self._journal.run(run.id)
         return run if run.state is State.ABORTED else self._move(run, Event.RUN_ABORTED, ())
 
@@ -168,7 +168,7 @@ class Runner:
             return phases
         if self._was_aborting(run, gone) or self._were_given_up(run, gone):
             return self._ahead(run)
-        raise answers.plan_changed(run, gone)
+        raise outcomes.plan_changed(run, gone)
 
     def _turn_away(self, run: Run, closed: GateClosed) -> None:
         """Give the evidence up where a new snapshot can be had; return when nothing but its age was wrong."""
@@ -178,38 +178,38 @@ class Runner:
             if only_age(closed.evidence) and not self._retaken:
                 self._retaken = True  # once in a process: a limit shorter than the taking would never end
                 return
-        raise answers.gate_closed(closed, touched=touched) from None
+        raise outcomes.gate_closed(closed, touched=touched) from None
 
     def _answer(self, run: Run, phase: Phase, problems: tuple[StepProblem, ...], amending: Amending) -> NoReturn:
         """Answer a failure: leave it, close the run, put a node back, ask, or take everything back."""
         cause = problems[0].problem
         if any(isinstance(failure.problem, EvidenceLost) for failure in problems) and self._can_retake(run):
-            self._give_evidence_up(run, answers.reasons_of(problems))
-            raise answers.as_it_is(problems, run) from cause
+            self._give_evidence_up(run, outcomes.reasons_of(problems))
+            raise outcomes.as_it_is(problems, run) from cause
         if Event.RUN_FAILED in allowed(run.kind, run.state) and not isinstance(cause, DecisionNeeded):
-            self._move(run, Event.RUN_FAILED, answers.reasons_of(problems))
-            raise answers.as_it_is(problems, run) from cause
-        failures = tuple(failure for failure in problems if answers.calls_for_rollback(failure.problem))
+            self._move(run, Event.RUN_FAILED, outcomes.reasons_of(problems))
+            raise outcomes.as_it_is(problems, run) from cause
+        failures = tuple(failure for failure in problems if outcomes.calls_for_rollback(failure.problem))
         changed = changed_a_node(self._journal.steps(run.id))
         if not (failures and changed and Event.ROLLBACK_BEGUN in allowed(run.kind, run.state)):
-            raise answers.as_it_is(problems, run) from cause
-        self._equipment.interruption.check(answers.reasons_of(problems))
+            raise outcomes.as_it_is(problems, run) from cause
+        self._equipment.interruption.check(outcomes.reasons_of(problems))
         if phase.amends is not None and not phase.weighs:
             put_back = amending.put_back(phase, failures)
-            raise answers.lane_failed(run, phase, problems, put_back) from cause
+            raise outcomes.lane_failed(run, phase, problems, put_back) from cause
         try:
             answer = self._workflow.answer(
                 tuple((failure.step.name, failure.problem) for failure in failures), self._journal.facts(run.id)
             )
         except GuardError as blind:
-            raise answers.cannot_answer(run, phase, problems, blind) from cause
-        reasons = answers.reasons_of(problems)
+            raise outcomes.cannot_answer(run, phase, problems, blind) from cause
+        reasons = outcomes.reasons_of(problems)
         self._write_down(run, phase, answer, tuple(failure.step.name for failure in failures))
         if not answer.everything_back:
             put_back = amending.put_back(phase, failures) if answer.lanes_back else ()
-            raise answers.paused(run, phase, problems, answer.why, put_back) from cause
+            raise outcomes.paused(run, phase, problems, answer.why, put_back) from cause
         if not self._auto_rollback:
-            raise answers.stopped_without_rollback(run, phase, problems) from cause
+            raise outcomes.stopped_without_rollback(run, phase, problems) from cause
         self._take_everything_back(run, (*reasons, *((answer.why,) if answer.why not in reasons else ())))
 
     def _write_down(self, run: Run, phase: Phase, answer: Answer, failed: tuple[str, ...]) -> None:
@@ -255,12 +255,12 @@ class Runner:
     def _take_everything_back(self, run: Run, reasons: tuple[str, ...]) -> NoReturn:
         """Roll back and raise RolledBack with the reasons of the failure."""
         run = self._roll_back(run, reasons)
-        raise answers.rolled_back(run, self._why_rolled_back(run))
+        raise outcomes.rolled_back(run, self._why_rolled_back(run))
 
     def _roll_back(self, run: Run, reasons: tuple[str, ...]) -> Run:
         if run.state is not State.ROLLING_BACK:
             if Event.ROLLBACK_BEGUN not in allowed(run.kind, run.state):
-                raise answers.cannot_roll_back(run)
+                raise outcomes.cannot_roll_back(run)
             run = self._move(run, Event.ROLLBACK_BEGUN, reasons)
         why = self._why_rolled_back(run)
         self._tell(lambda watcher: watcher.rollback_begins(reasons or why))
@@ -271,7 +271,7 @@ class Runner:
             except StepsFailed as failed:
                 cause = failed.problems[0].problem
                 if isinstance(cause, DecisionNeeded):
-                    raise answers.as_it_is(failed.problems, run) from cause
+                    raise outcomes.as_it_is(failed.problems, run) from cause
                 if (
                     any(isinstance(problem.problem, HostUnreachable) for problem in failed.problems)
                     and again
@@ -280,9 +280,9 @@ class Runner:
                     self._decide_anew(run)
                     raise _WalkAgain from cause
                 if phase.pauses:
-                    raise answers.nodes_left(run, phase, failed.problems) from cause
-                self._move(run, Event.ROLLBACK_STOPPED, answers.reasons_of(failed.problems))
-                raise answers.rollback_failed(run, failed.problems, why) from cause
+                    raise outcomes.nodes_left(run, phase, failed.problems) from cause
+                self._move(run, Event.ROLLBACK_STOPPED, outcomes.reasons_of(failed.problems))
+                raise outcomes.rollback_failed(run, failed.problems, why) from cause
 
         # A host that is lost on the way back is left for later, or asked again; not for ever in one process.
         again = [True] * _LOST_HOSTS

@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 from upgrade_guard.journal import chain
 from upgrade_guard.journal.chain import TABLES, by_seq, rows_of
+from upgrade_guard.journal.chain_walk import Link, Walk
 from upgrade_guard.journal.rows import Row, Rows
 from upgrade_guard.journal.triggers import unlike
-from upgrade_guard.journal.walk import Link, Walk
 from upgrade_guard.model.audit import Audit, Breach
 
 MOST = 100

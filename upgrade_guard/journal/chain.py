@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from upgrade_guard.journal.outcomes import FINAL, OUTCOMES
+from upgrade_guard.journal.encoding import json_text
 from upgrade_guard.journal.rows import Row, Rows
-from upgrade_guard.journal.text import json_text
+from upgrade_guard.journal.values import FINAL, OUTCOMES
 
 GENESIS = "0" * 64
 HISTORY = ("approvals", "commands", "copies", "nodes", "proofs", "snapshots", "steps", "transitions")

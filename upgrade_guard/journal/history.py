@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
+from upgrade_guard.journal.encoding import instant_text
 from upgrade_guard.journal.rows import Row, Rows
-from upgrade_guard.journal.text import instant_text
 from upgrade_guard.journal.values import (
     copy_of,
     known,

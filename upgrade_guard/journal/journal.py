@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from upgrade_guard.errors import JournalProblem
-from upgrade_guard.journal.answers import Answers
 from upgrade_guard.journal.problems import cured, edited, newer, unwritable
+from upgrade_guard.journal.queries import Answers
 from upgrade_guard.journal.rows import ReadOnlyRows, Rows
 from upgrade_guard.journal.values import SpoiltValueError, StrangeValueError
 from upgrade_guard.journal.versions import Age, age

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from upgrade_guard.errors import LockHeld
-from upgrade_guard.journal.place import private_directory
 from upgrade_guard.journal.problems import unwritable
+from upgrade_guard.journal.storage import private_directory
 
 # A look at the lock (`RunLock.holder`) takes it for a moment; whoever wants to keep it tries again over this long.
 _PATIENCE_SECONDS = 0.5

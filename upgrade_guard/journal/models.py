@@ -16,7 +16,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from upgrade_guard.journal.text import instant_text, json_text, plain_text
+from upgrade_guard.journal.encoding import instant_text, json_text, plain_text
 from upgrade_guard.model.run import Event, Kind, Outcome, State
 
 # SQLite keeps a row under its INTEGER primary key; elsewhere a sequence of history wants 64 bits by name.

@@ -11,11 +11,11 @@ from sqlalchemy.engine import Connection
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.journal import history
 from upgrade_guard.journal.appending import ConnectionRows, append, statement
+from upgrade_guard.journal.encoding import instant_text, plain_text
 from upgrade_guard.journal.entries import command_entry, record_entry
 from upgrade_guard.journal.models import RunEntry, StepEntry, TransitionEntry
-from upgrade_guard.journal.outcomes import FINAL, OUTCOMES
 from upgrade_guard.journal.problems import no_such_run
-from upgrade_guard.journal.text import instant_text, plain_text
+from upgrade_guard.journal.values import FINAL, OUTCOMES
 from upgrade_guard.model.run import ApprovalRecord, CommandRow, Move, Outcome, Record, Run, State, StepRow, Transition
 from upgrade_guard.model.step import Step
 

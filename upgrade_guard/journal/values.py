@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
+from upgrade_guard.journal.encoding import instant
 from upgrade_guard.journal.rows import Row
-from upgrade_guard.journal.text import instant
 from upgrade_guard.model.run import CopyRecord, Kind, Outcome, ProofRecord, Run, SnapshotRecord, State, StepRow
 
 Stored = TypeVar("Stored", bound=Enum)
@@ -160,3 +160,15 @@ def known(kind: type[Stored], value: str) -> Stored:
     except ValueError as error:
         what = kind.__name__.lower()
         raise StrangeValueError(f"the {what} {value!r} is unknown to this one") from error
+
+
+# ROLLBACK_FAILED has an outcome, but the run stays open: the rollback can be taken up again.
+OUTCOMES = {
+    State.COMPLETED: "completed",
+    State.ABORTED: "aborted",
+    State.ROLLED_BACK: "rolled-back",
+    State.ROLLBACK_FAILED: "rollback-failed",
+    State.RESTORED: "restored",
+    State.FAILED: "failed",
+}
+FINAL = frozenset(OUTCOMES) - {State.ROLLBACK_FAILED}

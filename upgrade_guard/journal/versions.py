@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from upgrade_guard.errors import JournalProblem
-from upgrade_guard.journal.place import private_file
 from upgrade_guard.journal.problems import cured, newer
 from upgrade_guard.journal.rows import ReadOnlyRows, Rows
+from upgrade_guard.journal.storage import private_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from upgrade_guard.lab.layout import VIRTUAL_ADDRESS
-
-if TYPE_CHECKING:
-    from upgrade_guard.lab.simulation import Simulation
+from upgrade_guard.lab.layout import VIRTUAL_ADDRESS, LabSettings, Layout
 
 HTTPS = "443"
+
+
+class Balanced(Protocol):
+    """What stands behind the endpoint: the control planes of a lab, and which of them answer now."""
+
+    settings: LabSettings
+    layout: Layout
+    answering: tuple[str, ...]
 
 
 def host_and_port(server: str) -> tuple[str, str]:
@@ -22,12 +27,12 @@ def host_and_port(server: str) -> tuple[str, str]:
     return host.strip("[]"), port
 
 
-def is_endpoint(lab: Simulation, server: str) -> bool:
+def is_endpoint(lab: Balanced, server: str) -> bool:
     """Does the URL name what stands before the control planes?"""
     return bool(lab.settings.endpoint) and host_and_port(server) == (lab.settings.endpoint, _port(lab))
 
 
-def answers_at(lab: Simulation, server: str) -> str:
+def answers_at(lab: Balanced, server: str) -> str:
     """The control plane whose API server answers at that URL, or "" when none does.
 
     A control plane's own address is answered by its own server alone. The endpoint is answered by any that is ready:
@@ -41,13 +46,13 @@ def answers_at(lab: Simulation, server: str) -> str:
     return name if name in lab.answering and port == _port(lab) else ""
 
 
-def move_address(lab: Simulation) -> None:
+def move_address(lab: Balanced) -> None:
     """A virtual address leaves a control plane whose API server stopped being ready, as soon as anybody looks."""
     if lab.settings.endpoint and lab.settings.balancer == VIRTUAL_ADDRESS:
         _next(lab)
 
 
-def _next(lab: Simulation) -> str:
+def _next(lab: Balanced) -> str:
     ready = [name for name in lab.settings.control_planes if name in lab.answering]
     last = _last(lab)
     if not ready:
@@ -59,12 +64,12 @@ def _next(lab: Simulation) -> str:
     return chosen
 
 
-def _last(lab: Simulation) -> str:
+def _last(lab: Balanced) -> str:
     try:
         return lab.layout.balancer_file.read_text()
     except FileNotFoundError:
         return ""
 
 
-def _port(lab: Simulation) -> str:
+def _port(lab: Balanced) -> str:
     return str(lab.settings.ports.api_server)

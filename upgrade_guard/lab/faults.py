@@ -217,17 +217,3 @@ def fires(directory: Path, name: str) -> bool:
     read[name]["fired"] += 1
     write_json(layout.faults, read)
     return True
-
-
-def switch_on(directory: Path, name: str) -> None:
-    """Switch a fault on; once more, as if it had never fired. Raises UsageProblem for an unknown name or no lab."""
-    from upgrade_guard.lab import fault_switch  # late: it needs what the nodes' programs start without
-
-    fault_switch.switch_on(directory, name)
-
-
-def switch_off(directory: Path, name: str) -> None:
-    """Switch a fault off, and take back what it changed at once. Raises UsageProblem."""
-    from upgrade_guard.lab import fault_switch
-
-    fault_switch.switch_off(directory, name)

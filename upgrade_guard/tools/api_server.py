@@ -11,7 +11,7 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.commands import failure, parse_json, reads
-from upgrade_guard.tools.kubectl_extensions import DeprecatedApi, parse_deprecated_apis
+from upgrade_guard.tools.kubectl_objects import DeprecatedApi, parse_deprecated_apis
 from upgrade_guard.tools.static_pod import parse_static_pod
 
 DEFAULT_PORT = 6443  # of kubeadm (cmd/kubeadm/app/apis/kubeadm/v1beta4, defaults.go)

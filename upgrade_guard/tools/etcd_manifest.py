@@ -52,3 +52,13 @@ def _path(pod: StaticPod, flag: str) -> str:
     if path and (not path.startswith("/") or ".." in path.split("/") or not path.isprintable()):
         raise UnexpectedOutput(f"--{flag} of etcd is {path!r}, which is not an absolute path")
     return pod.on_node(path.rstrip("/") or path) if path else ""
+
+
+def read_etcd_manifest(text: str | None) -> tuple[EtcdManifest | None, str]:
+    """What the manifest says, or why it says nothing."""
+    if text is None:
+        return None, "there is no etcd.yaml in manifests/"
+    try:
+        return parse_etcd_manifest(text), ""
+    except UnexpectedOutput as problem:
+        return None, problem.message

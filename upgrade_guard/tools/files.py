@@ -24,7 +24,7 @@ STAGED = "-staged"
 LARGE_TIMEOUT = 1800.0  # seconds: for what grows with etcd's database
 _ARCHIVE_LIMIT = 4 << 30  # bytes: no archive of node files is as large
 _LOCK_HELD = 75
-# The names that phases/etcd_restore.py gives: `etcd.upgrade-guard-RUN-old`, and `.upgrade-guard-RUN-old` in a mount.
+# The names that steps/etcd_restore.py gives: `etcd.upgrade-guard-RUN-old`, and `.upgrade-guard-RUN-old` in a mount.
 _MOVED_ASIDE = re.compile(
     r"(\.upgrade-guard-[A-Za-z0-9][A-Za-z0-9.-]*-old|/upgrade-guard-stopped-[A-Za-z0-9][A-Za-z0-9.-]*)$"
 )
@@ -355,3 +355,13 @@ def _relative(path: str) -> str:
 def _literal(path: str) -> str:
     """For find's -path, which takes a pattern."""
     return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in path)
+
+
+def read_if_there(files: Files, path: str) -> str | None:
+    """The text of a file, None when there is no such file or it cannot be read."""
+    try:
+        return files.read_text(path)
+    except CommandFailed as problem:
+        if problem.exit_status is None:
+            raise
+        return None

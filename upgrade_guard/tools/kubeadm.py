@@ -1,16 +1,228 @@
-"""kubeadm on one node: argv and parsers."""
+"""kubeadm on one node: argv, and what it prints."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 from upgrade_guard.errors import CommandFailed
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.version import Version
-from upgrade_guard.tools.commands import failure, run_checked, unexpected
-from upgrade_guard.tools.kubeadm_certificates import Certificate, parse_certificates
-from upgrade_guard.tools.kubeadm_plan import PlannedComponent, UpgradePlan, parse_upgrade_plan
+from upgrade_guard.tools.commands import failure, parse_json, reads, run_checked, unexpected
+from upgrade_guard.tools.plain_yaml import plain_yaml
+
+_COMPONENTS = {
+    "apiServer": "kube-apiserver",
+    "controllerManager": "kube-controller-manager",
+    "scheduler": "kube-scheduler",
+}
+_DEFAULT_DATA_DIR = "/var/lib/etcd"
+_DEFAULT_REPOSITORY = "registry.k8s.io"
+
+
+@dataclass(frozen=True)
+class ExtraVolume:
+    """A path of the node that kubeadm mounts into a component. `kind` is its hostPath type: File, Directory, ..."""
+
+    path: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class KubeadmConfig:
+    """`extra_args` maps a component to its flags without dashes, `extra_volumes` to what is mounted into it,
+    `extra_envs` to the names of environment variables; `external_etcd` when etcd is not kubeadm's.
+    """
+
+    kubernetes_version: str
+    data_dir: str
+    cluster_name: str
+    control_plane_endpoint: str
+    image_repository: str
+    extra_args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    certificates_dir: str = "/etc/kubernetes/pki"
+    external_etcd: bool = False
+    api_version: str = ""
+    extra_volumes: Mapping[str, tuple[ExtraVolume, ...]] = field(default_factory=dict)
+    extra_envs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@reads("kubectl get configmap kubeadm-config")
+def parse_kubeadm_config(text: str) -> KubeadmConfig:
+    """The ConfigMap as JSON with a ClusterConfiguration of v1beta2 to v1beta4 in it."""
+    return _read(parse_kubeadm_document(text))
+
+
+@reads("kubectl get configmap kubeadm-config")
+def parse_kubeadm_document(text: str) -> dict[str, Any]:
+    """That ClusterConfiguration as it is."""
+    document = parse_json("kubectl get configmap kubeadm-config", text)
+    try:
+        return dict(plain_yaml(document["data"]["ClusterConfiguration"]))
+    except ValueError as problem:
+        raise unexpected("kubectl get configmap kubeadm-config", text, "no ClusterConfiguration") from problem
+
+
+def _read(configuration: dict[str, Any]) -> KubeadmConfig:
+    etcd = configuration.get("etcd") or {}
+    local = etcd.get("local") or {}
+    parts = {name: configuration.get(key) or {} for key, name in _COMPONENTS.items()} | {"etcd": local}
+    extra = {name: _arguments(part.get("extraArgs")) for name, part in parts.items()}
+    return KubeadmConfig(
+        kubernetes_version=str(configuration["kubernetesVersion"]),
+        data_dir="" if etcd.get("external") else str(local.get("dataDir") or _DEFAULT_DATA_DIR),
+        cluster_name=str(configuration.get("clusterName") or "kubernetes"),
+        control_plane_endpoint=str(configuration.get("controlPlaneEndpoint") or ""),
+        image_repository=str(configuration.get("imageRepository") or _DEFAULT_REPOSITORY),
+        extra_args={name: arguments for name, arguments in extra.items() if arguments},
+        certificates_dir=str(configuration.get("certificatesDir") or "/etc/kubernetes/pki"),
+        external_etcd=bool(etcd.get("external")),
+        api_version=str(configuration.get("apiVersion") or ""),
+        extra_volumes={name: rows for name, part in parts.items() if (rows := _volumes(part.get("extraVolumes")))},
+        extra_envs={name: names for name, part in parts.items() if (names := _names(part.get("extraEnvs")))},
+    )
+
+
+def _arguments(value: Any) -> dict[str, str]:
+    """A mapping up to v1beta3, a list of name and value (names may repeat, the last one wins) since v1beta4."""
+    if isinstance(value, list):
+        return {str(row["name"]): str(row.get("value", "")) for row in value}
+    return {str(name): str(argument) for name, argument in (value or {}).items()}
+
+
+def _volumes(value: Any) -> tuple[ExtraVolume, ...]:
+    return tuple(ExtraVolume(str(row["hostPath"]), str(row.get("pathType") or "")) for row in value or ())
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(str(row["name"]) for row in value or ())
+
+
+_UPDATE_FIRST = re.compile(r"you have to update kubeadm to (\S+?)\.?\s*$", re.MULTILINE)
+_HEADER = re.compile(r"^COMPONENT\s+(NODE\s+)?CURRENT\s+TARGET\s*$")
+_CONFIGS = re.compile(r"^API GROUP\s+CURRENT VERSION\s+PREFERRED VERSION\s+MANUAL UPGRADE REQUIRED\s*$")
+
+
+@dataclass(frozen=True)
+class PlannedComponent:
+    """One row. `node` is "" for what belongs to the whole cluster, and in the tables of 1.29 and older."""
+
+    component: str
+    node: str
+    current: str
+    target: str
+
+
+@dataclass(frozen=True)
+class UpgradePlan:
+    """What kubeadm would do. With `update_kubeadm_to` set, kubeadm is too old and its table misleads.
+
+    `manual_configs` are component configurations that a person must convert first. No components: nothing to upgrade.
+    """
+
+    components: tuple[PlannedComponent, ...]
+    update_kubeadm_to: str = ""
+    manual_configs: tuple[str, ...] = ()
+
+    @property
+    def must_update_kubeadm(self) -> bool:
+        """Does it say that kubeadm itself comes first?"""
+        return bool(self.update_kubeadm_to)
+
+
+@reads("kubeadm upgrade plan")
+def parse_upgrade_plan(text: str) -> UpgradePlan:
+    """The tables of kubeadm 1.24 to 1.35. Raises UnexpectedOutput when it is no plan at all."""
+    if "[upgrade" not in text:
+        raise unexpected("kubeadm upgrade plan", text)
+    components: list[PlannedComponent] = []
+    configs: list[str] = []
+    columns: tuple[int, ...] = ()
+    in_configs = False
+    for line in text.splitlines():
+        if _HEADER.match(line):
+            columns, in_configs = _columns(line), False
+        elif _CONFIGS.match(line):
+            columns, in_configs = (), True
+        elif not line.strip() or line.startswith("_"):
+            columns, in_configs = (), False
+        elif columns:
+            components.append(_component(line, columns))
+        elif in_configs and line.split()[-1] == "yes":
+            configs.append(line.split()[0])
+    update = _UPDATE_FIRST.search(text)
+    return UpgradePlan(tuple(components), update.group(1) if update else "", tuple(configs))
+
+
+def _columns(header: str) -> tuple[int, ...]:
+    return tuple(header.index(name) for name in ("COMPONENT", "NODE", "CURRENT", "TARGET") if name in header)
+
+
+def _component(line: str, columns: tuple[int, ...]) -> PlannedComponent:
+    ends = (*columns[1:], len(line) + 1)
+    cells = [line[start:end].strip() for start, end in zip(columns, ends, strict=True)]
+    if len(cells) == 3:
+        cells.insert(1, "")
+    return PlannedComponent(*cells)
+
+
+_ROW = re.compile(
+    r"^(?P<name>[\w.-]+)\s+(?P<expires>[A-Z][a-z]{2} \d{2}, \d{4} \d{2}:\d{2} UTC)\s+(?P<left>\S+)\s+(?P<rest>.*)$"
+)
+_MISSING = re.compile(r"^!MISSING!\s+(?P<name>[\w.-]+)")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One certificate. `expires` is aware UTC, None when it is missing; kubeadm cannot renew an external one."""
+
+    name: str
+    expires: datetime | None
+    missing: bool = False
+    externally_managed: bool = False
+    is_authority: bool = False
+
+
+@reads("kubeadm certs check-expiration")
+def parse_certificates(text: str) -> tuple[Certificate, ...]:
+    """Both forms. Raises UnexpectedOutput when there is not one certificate in it."""
+    found = _from_json(text) if '"certificates"' in text else _from_table(text)
+    if not found:
+        raise unexpected("kubeadm certs check-expiration", text)
+    return found
+
+
+def _from_json(text: str) -> tuple[Certificate, ...]:
+    document = parse_json("kubeadm certs check-expiration", text)
+    rows = [(row, False) for row in document.get("certificates") or ()]
+    rows += [(row, True) for row in document.get("certificateAuthorities") or ()]
+    return tuple(_certificate(row, is_authority=is_authority) for row, is_authority in rows)
+
+
+def _certificate(row: dict[str, Any], *, is_authority: bool) -> Certificate:
+    missing = bool(row.get("missing", False))
+    expires = None if missing else datetime.fromisoformat(row["expirationDate"]).astimezone(UTC)
+    return Certificate(str(row["name"]), expires, missing, bool(row.get("externallyManaged", False)), is_authority)
+
+
+def _from_table(text: str) -> tuple[Certificate, ...]:
+    found: list[Certificate] = []
+    is_authority = False
+    for line in text.splitlines():
+        if line.startswith("CERTIFICATE AUTHORITY"):
+            is_authority = True
+        elif missing := _MISSING.match(line):
+            found.append(Certificate(missing["name"], None, missing=True, is_authority=is_authority))
+        elif row := _ROW.match(line):
+            expires = datetime.strptime(row["expires"], "%b %d, %Y %H:%M UTC").replace(tzinfo=UTC)
+            external = row["rest"].split()[-1:] == ["yes"]
+            found.append(Certificate(row["name"], expires, externally_managed=external, is_authority=is_authority))
+    return tuple(found)
+
 
 __all__ = ["Certificate", "Kubeadm", "PlannedComponent", "UpgradePlan", "parse_upgrade_plan"]
 

@@ -14,23 +14,24 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.hosts.names import check_name
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import failure, run_checked
-from upgrade_guard.tools.kubeadm_config import KubeadmConfig, parse_kubeadm_config, parse_kubeadm_document
-from upgrade_guard.tools.kubectl_cron_jobs import CronJobRow, parse_cron_jobs
-from upgrade_guard.tools.kubectl_extensions import (
+from upgrade_guard.tools.kubeadm import KubeadmConfig, parse_kubeadm_config, parse_kubeadm_document
+from upgrade_guard.tools.kubectl_objects import (
     ApiService,
-    Webhook,
-    parse_api_services,
-    parse_webhooks,
-)
-from upgrade_guard.tools.kubectl_lists import items
-from upgrade_guard.tools.kubectl_nodes import NodeRow, parse_nodes
-from upgrade_guard.tools.kubectl_pods import PodRow, parse_pods
-from upgrade_guard.tools.kubectl_workloads import (
     Budget,
+    CronJobRow,
+    NodeRow,
+    PodRow,
     ServiceRow,
+    Webhook,
     WorkloadRow,
+    items,
+    parse_api_services,
     parse_budgets,
+    parse_cron_jobs,
+    parse_nodes,
+    parse_pods,
     parse_services,
+    parse_webhooks,
     parse_workloads,
 )
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from upgrade_guard.ui import words
+from upgrade_guard.ui import vocabulary
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class BundleLine:
 
 def place(title: str, lines: Sequence[BundleLine], problems: Sequence[str], now: datetime) -> RenderableType:
     """One place, newest first: a line for each bundle and what is to be known of it below."""
-    told: list[RenderableType] = [Text(words.one_line(title), style="bold")]
+    told: list[RenderableType] = [Text(vocabulary.one_line(title), style="bold")]
     for line in lines:
         verdict = ("proven", "green") if line.proven else ("not proven", "yellow")
-        head = f"{words.one_line(line.name)}  {words.ago(line.taken_at, now)}  {words.size(line.size)}  "
+        head = f"{vocabulary.one_line(line.name)}  {vocabulary.ago(line.taken_at, now)}  {vocabulary.size(line.size)}  "
         told.append(Text.assemble("  ", head, verdict))
         told += [_note(note) for note in line.notes]
         told.append(_note("kept: " + "; ".join(line.kept_because)) if line.kept_because else _goes())
-    told += [Text(f"  ! {words.one_line(problem)}", style="red") for problem in problems]
+    told += [Text(f"  ! {vocabulary.one_line(problem)}", style="red") for problem in problems]
     if not lines and not problems:
         told.append(Text("  nothing", style="dim"))
     return Group(*told)
@@ -45,7 +45,7 @@ def together(parts: Iterable[RenderableType]) -> RenderableType:
 
 
 def _note(text: str) -> Text:
-    return Text(f"    {words.one_line(text)}", style="dim")
+    return Text(f"    {vocabulary.one_line(text)}", style="dim")
 
 
 def _goes() -> Text:
@@ -67,13 +67,13 @@ def verified(lines: Sequence[VerifiedLine]) -> RenderableType:
     told: list[RenderableType] = []
     for line in lines:
         word, style = ("good", "green") if not line.problem else ("NOT GOOD", "bold red")
-        head = f"  {words.one_line(line.name)}  {words.one_line(line.where)}  "
+        head = f"  {vocabulary.one_line(line.name)}  {vocabulary.one_line(line.where)}  "
         levels = ", ".join(name if ok else f"{name} FAILED" for name, ok, _ in line.levels)
         seconds = sum(seconds for _, _, seconds in line.levels)
-        took = f" in {words.duration(seconds)}" if seconds else ""
+        took = f" in {vocabulary.duration(seconds)}" if seconds else ""
         told.append(Text.assemble((f"{word:8}", style), head, (f"({levels}{took})", "dim")))
         if line.problem:
-            told.append(Text(f"{'':8}  {words.one_line(line.problem)}", style="red"))
+            told.append(Text(f"{'':8}  {vocabulary.one_line(line.problem)}", style="red"))
     good = sum(1 for line in lines if not line.problem)
     told.append(Text(f"{good} of {len(lines)} good."))
     return Group(*told)

@@ -11,8 +11,8 @@ from typing import TextIO
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from upgrade_guard.ui.patient import PatientStream, patient
-from upgrade_guard.ui.words import visible
+from upgrade_guard.ui.nonblocking_stream import PatientStream, patient
+from upgrade_guard.ui.vocabulary import visible
 
 WIDTH_OF_A_PIPE = 160
 

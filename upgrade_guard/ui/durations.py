@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from upgrade_guard.ui import words
+from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.stages import Stage
 
 _WIDTH = 30
@@ -26,7 +26,7 @@ def durations(stages: Sequence[Stage]) -> RenderableType:
         style = _STYLES.get(stage.verdict, "yellow")
         first, last = round(before / whole * _WIDTH), round((before + stage.seconds) / whole * _WIDTH)
         bar = " " * min(first, _WIDTH - 1) + "#" * max(last - first, 1)
-        took = words.duration(stage.seconds)
+        took = vocabulary.duration(stage.seconds)
         table.add_row(Text(stage.verdict, style=style), Text(stage.label), Text(took), Text(bar, style=style))
         before += stage.seconds
     return table

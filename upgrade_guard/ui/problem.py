@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from upgrade_guard.ui.words import one_line, visible
+from upgrade_guard.ui.vocabulary import one_line, visible
 
 
 def told(

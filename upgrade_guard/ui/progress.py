@@ -18,9 +18,9 @@ from rich.text import Text
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.run import Event, Kind, Outcome, Run, Transition
 from upgrade_guard.model.step import Phase, Step
-from upgrade_guard.ui import words
-from upgrade_guard.ui.card import Card, render
+from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.console import Screen
+from upgrade_guard.ui.run_card import Card, render
 
 _TELL_EVERY = 10.0
 """Seconds between two lines about one step where they cannot be drawn over each other."""
@@ -98,7 +98,7 @@ class Progress:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            failed = kind is not None and self._card.run.state not in words.FINAL
+            failed = kind is not None and self._card.run.state not in vocabulary.FINAL
             self._card = replace(self._card, running=False, failed=failed)
             self._running.clear()
         self._stop()
@@ -121,12 +121,12 @@ class Progress:
         """A process begins or goes on with a run."""
         self._look(run=run, running=True)
         verb = "Going on with" if resumed else "Beginning"
-        what = f"to {run.target}" if run.kind is Kind.UPGRADE else words.subject(run)
+        what = f"to {run.target}" if run.kind is Kind.UPGRADE else vocabulary.subject(run)
         self._say(f"{verb} run {run.id}: {run.cluster or 'the cluster'} {what}, at {run.state.value}")
 
     def phase_began(self, phase: Phase, steps_done: int, steps_total: int) -> None:
         """The steps of a phase begin; some may be done already."""
-        rolling = self._card.run.state in words.ROLLBACK
+        rolling = self._card.run.state in vocabulary.ROLLBACK
         going_back = "" if rolling else self._going_back.asked()
         self._look(going_back=going_back)
         done = f", {steps_done} done already" if steps_done else ""
@@ -136,7 +136,7 @@ class Progress:
 
     def step_began(self, step: Step, *, in_doubt: bool) -> None:
         """A step was started on the record."""
-        if step.changes_node and self._card.run.state not in words.ROLLBACK:
+        if step.changes_node and self._card.run.state not in vocabulary.ROLLBACK:
             self._look(going_back=self._going_back.on_record())
         with self._lock:
             self._running[step.name] = _Running(step, self._monotonic(), threading.get_ident())
@@ -155,7 +155,7 @@ class Progress:
             self._running.pop(step.name, None)
         style = "green" if outcome is Outcome.SUCCEEDED else "bold red"
         told = f": {detail}" if detail and (outcome is not Outcome.SUCCEEDED or self._screen.verbose) else ""
-        self._say(f"  {step.name}: {words.ENDED[outcome]} in {words.duration(seconds)}{told}", style=style)
+        self._say(f"  {step.name}: {vocabulary.ENDED[outcome]} in {vocabulary.duration(seconds)}{told}", style=style)
 
     def moved(self, transition: Transition) -> None:
         """The run reached another state."""
@@ -251,10 +251,10 @@ class Progress:
         with self._lock:
             now: list[str] = []
             for running in self._running.values():
-                seconds = words.duration(self._monotonic() - running.since)
+                seconds = vocabulary.duration(self._monotonic() - running.since)
                 now.append(f"{running.step.name}: {running.step.summary} ({seconds})")
                 if running.heard:
-                    now.append(f"  {words.one_line(running.heard, 100)}")
+                    now.append(f"  {vocabulary.one_line(running.heard, 100)}")
             return replace(self._card, now=tuple(now))
 
     def _look(self, **changes: object) -> None:
@@ -262,7 +262,7 @@ class Progress:
             self._card = replace(self._card, **changes)  # type: ignore[arg-type]
 
     def _say(self, text: str, *, style: str | None = None) -> None:
-        line = words.one_line(text) if not text.startswith(" ") else "  " + words.one_line(text)
+        line = vocabulary.one_line(text) if not text.startswith(" ") else "  " + vocabulary.one_line(text)
         if self._screen.live:
             self._screen.tell(Text(line), style=style)
             return

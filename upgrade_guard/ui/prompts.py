@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from upgrade_guard.errors import DecisionNeeded
 from upgrade_guard.model.run import ApprovalRecord
-from upgrade_guard.ui.words import visible
+from upgrade_guard.ui.vocabulary import visible
 
 YES = "yes"
 

@@ -14,9 +14,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from upgrade_guard.model.run import Kind, Outcome
-from upgrade_guard.ui import words
-from upgrade_guard.ui.failures import Failure, WayBack, failures, last_lines, way_back
-from upgrade_guard.ui.restoring import Way, ways
+from upgrade_guard.ui import vocabulary
+from upgrade_guard.ui.failure_story import Failure, WayBack, failures, last_lines, way_back
+from upgrade_guard.ui.restore_guide import Way, ways
 from upgrade_guard.ui.stages import Stage, stages
 from upgrade_guard.ui.tables import Story, is_plumbing
 
@@ -54,7 +54,7 @@ class Report:
     def title(self) -> str:
         """What the run was about."""
         run = self.story.run
-        subject = words.subject(run)
+        subject = vocabulary.subject(run)
         cluster = f" of cluster {run.cluster}" if run.cluster else ""
         if run.kind is Kind.UPGRADE:
             return f"Upgrade{cluster}: {subject}"
@@ -114,14 +114,14 @@ def render(report: Report) -> str:
     )
     first = report.story.run.started_at
     environment.filters |= {
-        "moment": words.moment,
-        "clock": lambda at: words.moment(at)[11:],
-        "duration": words.duration,
-        "size": words.size,
-        "line": words.one_line,
+        "moment": vocabulary.moment,
+        "clock": lambda at: vocabulary.moment(at)[11:],
+        "duration": vocabulary.duration,
+        "size": vocabulary.size,
+        "line": vocabulary.one_line,
         "argv": _command_line,
         "last_lines": last_lines,
-        "ended": words.ENDED.__getitem__,
+        "ended": vocabulary.ENDED.__getitem__,
         "bar": lambda one: _bar(first, report.seconds, one),
     }
     template = environment.from_string(room.joinpath("report.html.jinja").read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def render(report: Report) -> str:
         report=report,
         story=report.story,
         run=report.story.run,
-        standing=words.standing(report.story.run.kind, report.story.run.state),
+        standing=vocabulary.standing(report.story.run.kind, report.story.run.state),
         changing=changing,
         others=tuple(row for row in commands if not row.changes or is_plumbing(row)),
         # Both come with the program and hold nothing of the world.
@@ -142,13 +142,13 @@ def render(report: Report) -> str:
 
 def _shown(value: Any) -> Any:
     """What a template puts out: everything that is not markup of the template itself, with nothing invisible in it."""
-    return value if isinstance(value, Markup) else words.visible(str(value))
+    return value if isinstance(value, Markup) else vocabulary.visible(str(value))
 
 
 def _command_line(argv: tuple[str, ...]) -> str:
     import shlex
 
-    return words.one_line(shlex.join(argv))
+    return vocabulary.one_line(shlex.join(argv))
 
 
 def _bar(first: datetime, seconds: float, one: Any) -> tuple[str, str]:

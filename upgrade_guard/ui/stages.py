@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from upgrade_guard.model.run import Event, Kind, Outcome, Run, State, StepRow, Transition
-from upgrade_guard.ui import words
+from upgrade_guard.ui import vocabulary
 
 GOING_BACK = "Take the cluster back"
 _WAITING = "Wait for a person"
@@ -99,14 +99,14 @@ def _told(kind: Kind, move: Transition) -> tuple[str, str]:
         # A restore begins what a rollback is made of when all is well, and an upgrade when something failed.
         well = kind is Kind.RESTORE and move.event is Event.ROLLBACK_BEGUN
         return _ahead(kind, move.from_state), "" if well else _UNDONE[move.event]
-    if move.from_state in words.ROLLBACK:
+    if move.from_state in vocabulary.ROLLBACK:
         return _ahead(kind, move.from_state), ""
-    return words.stage_label(move.to_state, kind), ""
+    return vocabulary.stage_label(move.to_state, kind), ""
 
 
 def _ahead(kind: Kind, state: State) -> str:
     """What is done in that state."""
-    if state in words.ROLLBACK:
-        return words.stage_label(State.RESTORED, kind) if kind is Kind.RESTORE else GOING_BACK
-    following = words.next_stage(state, kind)
-    return words.stage_label(following, kind) if following else state.value
+    if state in vocabulary.ROLLBACK:
+        return vocabulary.stage_label(State.RESTORED, kind) if kind is Kind.RESTORE else GOING_BACK
+    following = vocabulary.next_stage(state, kind)
+    return vocabulary.stage_label(following, kind) if following else state.value

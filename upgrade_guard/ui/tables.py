@@ -28,7 +28,7 @@ from upgrade_guard.model.run import (
     Transition,
 )
 from upgrade_guard.model.step import Phase
-from upgrade_guard.ui import words
+from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.durations import durations
 from upgrade_guard.ui.stages import Attempt, attempts, stages
 
@@ -67,15 +67,15 @@ def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime,
         return Text("No runs yet.")
     rows = []
     for run, _ in runs:
-        took = words.duration(((run.finished_at or now) - run.started_at).total_seconds())
+        took = vocabulary.duration(((run.finished_at or now) - run.started_at).total_seconds())
         rows.append(
             (
-                words.one_line(run.id),
-                words.one_line(run.outcome or f"open: {run.state.value}"),
-                words.one_line(words.subject(run)),
-                words.moment(run.started_at),
+                vocabulary.one_line(run.id),
+                vocabulary.one_line(run.outcome or f"open: {run.state.value}"),
+                vocabulary.one_line(vocabulary.subject(run)),
+                vocabulary.moment(run.started_at),
                 took if run.finished_at else f"{took} so far",
-                words.one_line(run.cluster or "-"),
+                vocabulary.one_line(run.cluster or "-"),
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
@@ -86,8 +86,8 @@ def history(runs: Sequence[tuple[Run, Sequence[SnapshotRecord]]], now: datetime,
         lines.append(line)
         if snapshots:
             newest = snapshots[-1]
-            text = f"snapshot {newest.bundle}, {words.size(newest.size)}, revision {newest.revision}"
-            lines.append(Text(f"{'':{widths[0]}}  {words.one_line(text)}", style="dim"))
+            text = f"snapshot {newest.bundle}, {vocabulary.size(newest.size)}, revision {newest.revision}"
+            lines.append(Text(f"{'':{widths[0]}}  {vocabulary.one_line(text)}", style="dim"))
     if more:
         lines.append(Text(f"There may be older ones: {more}", style="dim"))
     return Group(*lines)
@@ -121,8 +121,8 @@ def timeline(story: Story, now: datetime, *, verbose: bool = False) -> Renderabl
     for at, _, kind, text, style in rows:
         # A command line may be very long: all of it is for those who ask for more.
         short = kind == "command" and not verbose
-        cell = Text(words.one_line(text), style=style, overflow="ellipsis" if short else "fold", no_wrap=short)
-        table.add_row(words.moment(at)[11:], kind, cell)
+        cell = Text(vocabulary.one_line(text), style=style, overflow="ellipsis" if short else "fold", no_wrap=short)
+        table.add_row(vocabulary.moment(at)[11:], kind, cell)
     went = stages(story.run, story.transitions, story.steps, now)
     return Group(_heading(story.run), Text(), durations(went), Text(), table, *_warnings(story))
 
@@ -131,16 +131,18 @@ def _heading(run: Run) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("run", Text(words.one_line(run.id)))
-    table.add_row("cluster", Text(words.one_line(run.cluster or "not yet asked")))
+    table.add_row("run", Text(vocabulary.one_line(run.id)))
+    table.add_row("cluster", Text(vocabulary.one_line(run.cluster or "not yet asked")))
     label = "upgrade" if run.kind is Kind.UPGRADE else "run for"
-    table.add_row(label, Text(words.one_line(words.subject(run))))
-    table.add_row("state", Text(f"{run.state.value}. {words.standing(run.kind, run.state)}"))
-    table.add_row("outcome", Text(words.one_line(run.outcome or "open"), style=outcome_style(run)))
+    table.add_row(label, Text(vocabulary.one_line(vocabulary.subject(run))))
+    table.add_row("state", Text(f"{run.state.value}. {vocabulary.standing(run.kind, run.state)}"))
+    table.add_row("outcome", Text(vocabulary.one_line(run.outcome or "open"), style=outcome_style(run)))
     table.add_row(
-        "began", f"{words.moment(run.started_at)} by {words.one_line(run.operator)} on {words.one_line(run.host)}"
+        "began",
+        f"{vocabulary.moment(run.started_at)} by {vocabulary.one_line(run.operator)} "
+        f"on {vocabulary.one_line(run.host)}",
     )
-    table.add_row("ended", words.moment(run.finished_at))
+    table.add_row("ended", vocabulary.moment(run.finished_at))
     return table
 
 
@@ -152,13 +154,13 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
             continue
         style = "" if one.outcome is Outcome.SUCCEEDED else "red"
         detail = f": {said}" if (said := one.detail or _chosen(one)) else ""
-        took = words.duration(one.seconds or 0.0)
-        yield one.ended, "step", f"{one.name}{number} {words.ENDED[one.outcome]} in {took}{detail}", style
+        took = vocabulary.duration(one.seconds or 0.0)
+        yield one.ended, "step", f"{one.name}{number} {vocabulary.ENDED[one.outcome]} in {took}{detail}", style
     for row in story.steps:
         if row.outcome is Outcome.VOIDED:
             number = f" (attempt {row.attempt})" if row.attempt > 1 else ""
             detail = f": {row.detail}" if row.detail else ""
-            yield row.at, "step", f"{row.name}{number} {words.ENDED[row.outcome]}{detail}", "yellow"
+            yield row.at, "step", f"{row.name}{number} {vocabulary.ENDED[row.outcome]}{detail}", "yellow"
     for move in story.transitions:
         yield move.at, "state", f"{move.to_state.value} ({move.event.value})", "bold"
         for reason in move.reasons:
@@ -166,11 +168,11 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
     for approval in story.approvals:
         yield approval.at, "approval", f"{approval.subject} {approval.said}, by {approval.by} ({approval.how})", "cyan"
     for snapshot in story.snapshots:
-        text = f"{snapshot.bundle}, {words.size(snapshot.size)}, revision {snapshot.revision}"
+        text = f"{snapshot.bundle}, {vocabulary.size(snapshot.size)}, revision {snapshot.revision}"
         yield snapshot.taken_at, "snapshot", f"{text}, sha256 {snapshot.snapshot_sha256}", "cyan"
     for proof in story.proofs:
         verdict = "restores" if proof.ok else "does NOT restore"
-        text = f"{proof.bundle} {verdict}, restore took {words.duration(proof.restore_seconds)}"
+        text = f"{proof.bundle} {verdict}, restore took {vocabulary.duration(proof.restore_seconds)}"
         yield proof.proven_at, "proof", text, "cyan" if proof.ok else "red"
     for copy in story.copies:
         verdict = "read back equal" if copy.read_back else "does NOT read back equal"
@@ -178,7 +180,7 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
     for command in story.commands:
         if verbose or (command.changes and not is_plumbing(command)):
             ended = "ran out of time" if command.exit_status is None else f"exit {command.exit_status}"
-            text = f"{command.host} $ {shlex.join(command.argv)}: {ended} in {words.duration(command.duration)}"
+            text = f"{command.host} $ {shlex.join(command.argv)}: {ended} in {vocabulary.duration(command.duration)}"
             yield command.started_at, "command", text, "dim"
 
 
@@ -198,7 +200,7 @@ def _warnings(story: Story) -> Iterable[RenderableType]:
         yield Text()
         yield Text("This record was changed after it was written:", style="bold red")
         for sentence in story.edited:
-            yield Text(f"  - {words.one_line(sentence)}", style="red")
+            yield Text(f"  - {vocabulary.one_line(sentence)}", style="red")
 
 
 def findings(found: Sequence[Finding], *, verbose: bool = False) -> RenderableType:
@@ -210,10 +212,10 @@ def findings(found: Sequence[Finding], *, verbose: bool = False) -> RenderableTy
         for finding in found:
             if finding.severity is severity:
                 where = f" on {finding.where}" if finding.where else ""
-                said = words.one_line(f"{finding.check}{where}: {finding.message}")
+                said = vocabulary.one_line(f"{finding.check}{where}: {finding.message}")
                 lines.append(Text.assemble((f"{word:8}  ", style), said))
                 if finding.hint:
-                    lines.append(Text(f"{'':8}  -> {words.one_line(finding.hint)}", style="dim"))
+                    lines.append(Text(f"{'':8}  -> {vocabulary.one_line(finding.hint)}", style="dim"))
     counts = {severity: sum(1 for finding in found if finding.severity is severity) for severity in Severity}
     lines.append(
         Text(
@@ -245,23 +247,23 @@ def preview(
 ) -> RenderableType:
     """What a run would do: the path, each node, each phase with its steps, add-ons with their advice, the findings."""
     lines: list[RenderableType] = [
-        Text(words.one_line(f"Cluster {cluster.name}: {cluster.version} -> {target}"), style="bold"),
-        Text(f"etcd {words.one_line(cluster.etcd_version)}, {words.size(cluster.etcd_db_size)}"),
+        Text(vocabulary.one_line(f"Cluster {cluster.name}: {cluster.version} -> {target}"), style="bold"),
+        Text(f"etcd {vocabulary.one_line(cluster.etcd_version)}, {vocabulary.size(cluster.etcd_db_size)}"),
         columns(
             ((node.name, node.role, node.kubelet_version, ", ".join(node.holds) or "-") for node in cluster.nodes),
             *("node", "role", "kubelet", "held packages"),
         ),
     ]
     for phase in phases:
-        lines.append(Text(words.one_line(phase.title), style="bold"))
+        lines.append(Text(vocabulary.one_line(phase.title), style="bold"))
         for step in phase.steps:
             mark = "*" if step.changes_node else " "
-            lines.append(Text(f"  {mark} {words.one_line(step.name)}: {words.one_line(step.summary)}"))
+            lines.append(Text(f"  {mark} {vocabulary.one_line(step.name)}: {vocabulary.one_line(step.summary)}"))
     lines.append(Text("  (* changes a node: the gate stands before the first of these)", style="dim"))
     advised = [addon for addon in cluster.addons if addon.advice]
     if advised:
         lines.append(Text("Add-ons", style="bold"))
-        lines += [Text(f"  {words.one_line(f'{addon.name}: {addon.advice}')}") for addon in advised]
+        lines += [Text(f"  {vocabulary.one_line(f'{addon.name}: {addon.advice}')}") for addon in advised]
     return Group(*lines, Text("Findings", style="bold"), findings(found, verbose=verbose))
 
 
@@ -273,4 +275,4 @@ def _table(*heads: str) -> Table:
 
 
 def _cells(*texts: str) -> tuple[Text, ...]:
-    return tuple(Text(words.one_line(text)) for text in texts)
+    return tuple(Text(vocabulary.one_line(text)) for text in texts)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from upgrade_guard.vault.bundle import PART, is_safe_name
+from upgrade_guard.vault.encryption import Parcel
 from upgrade_guard.vault.manifest import FileEntry
-from upgrade_guard.vault.parcel import Parcel
 
 _ASIDE = re.compile(r".+\.differs-\d+")
 

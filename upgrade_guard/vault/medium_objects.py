@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.disk import open_regular, storage
+from upgrade_guard.vault.encryption import PUBLISHERS, Parcel
 from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 from upgrade_guard.vault.medium import aside, may_be_copy
 from upgrade_guard.vault.meter import Meter
 from upgrade_guard.vault.object_settings import S3Settings
 from upgrade_guard.vault.object_store import objects, open_store
-from upgrade_guard.vault.parcel import PUBLISHERS, Parcel
 from upgrade_guard.vault.retrying import Pause, retried
-from upgrade_guard.vault.transfer import bring
+from upgrade_guard.vault.transfers import bring
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -15,11 +15,11 @@ from upgrade_guard.tools.files import Files
 from upgrade_guard.tools.pieces import PIECE
 from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.bundle import PART
+from upgrade_guard.vault.encryption import Parcel
 from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 from upgrade_guard.vault.medium import aside, may_be_copy
-from upgrade_guard.vault.parcel import Parcel
 from upgrade_guard.vault.retrying import Pause
-from upgrade_guard.vault.transfer import Transfer
+from upgrade_guard.vault.transfers import Transfer
 
 _KINDS = {"directory": "is a directory", "link": "is a symbolic link", "other": "is not a regular file"}
 

@@ -17,7 +17,7 @@ from upgrade_guard.model.etcd import MemberHash
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
 from upgrade_guard.vault.bundle import Bundle, examine
-from upgrade_guard.vault.proven import LEVELS, Expected, Level, LocalEtcdTools, Proof
+from upgrade_guard.vault.proof_types import LEVELS, Expected, Level, LocalEtcdTools, Proof
 from upgrade_guard.vault.scratch_etcd import (
     MEMBER,
     PEER_URL,

@@ -15,15 +15,12 @@ from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.ssh import SshHost
 from upgrade_guard.vault.addresses import OBJECT_STORES, Place, parse_place
 from upgrade_guard.vault.bundle import MANIFEST, Bundle, Vault, checked_name
-from upgrade_guard.vault.descriptions import Descriptions
-from upgrade_guard.vault.fetching import fetched
+from upgrade_guard.vault.copy_info import Descriptions, Listing, StoredCopy
+from upgrade_guard.vault.encryption import SEALED, Copied, Keys, expected_files, parcel_of, records, seal
 from upgrade_guard.vault.manifest import BundleManifest, FileEntry
 from upgrade_guard.vault.medium import Medium
-from upgrade_guard.vault.parcel import SEALED, Copied, parcel_of
-from upgrade_guard.vault.reading_back import compared
 from upgrade_guard.vault.retrying import Pause
-from upgrade_guard.vault.sealing import Keys, expected_files, records, seal
-from upgrade_guard.vault.stored import Listing, StoredCopy
+from upgrade_guard.vault.transfers import compared, fetched
 
 __all__ = ["Copied", "Keys", "Listing", "SshSettings", "StoredCopy", "Target", "open_target"]
 

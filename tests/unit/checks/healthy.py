@@ -21,11 +21,8 @@ from upgrade_guard.checks.gathered import (
 from upgrade_guard.model.cluster import Addon, Cluster, Node
 from upgrade_guard.model.etcd import EtcdManifest, Member, MemberHash, MemberHealth, MemberStatus
 from upgrade_guard.model.version import Version
-from upgrade_guard.tools.kubeadm_certificates import Certificate
-from upgrade_guard.tools.kubeadm_config import KubeadmConfig
-from upgrade_guard.tools.kubectl_nodes import NodeRow
-from upgrade_guard.tools.kubectl_pods import PodRow
-from upgrade_guard.tools.kubectl_workloads import WorkloadRow
+from upgrade_guard.tools.kubeadm import Certificate, KubeadmConfig
+from upgrade_guard.tools.kubectl_objects import NodeRow, PodRow, WorkloadRow
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 TARGET = Version(1, 28, 0)

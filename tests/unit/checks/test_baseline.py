@@ -10,7 +10,7 @@ from unit.checks.healthy import TARGET, node_row, pod, workload
 from upgrade_guard.checks.baseline import Baseline, WorkloadState, baseline_of, compare
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.finding import Severity
-from upgrade_guard.tools.kubectl_workloads import ServiceRow
+from upgrade_guard.tools.kubectl_objects import ServiceRow
 
 PROXY = workload(
     "kube-proxy", "kube-system", kind="DaemonSet", desired=2, ready=2, images=("registry.k8s.io/kube-proxy:v1.27.16",)

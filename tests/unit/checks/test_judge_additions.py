@@ -13,7 +13,7 @@ from unit.checks.judging import B, Case, Good, V, W, assert_quiet, assert_said
 from upgrade_guard.checks.gather_node import static_pod_file
 from upgrade_guard.checks.gathered import Additions, Gathered
 from upgrade_guard.checks.manifest_additions import REQUESTS
-from upgrade_guard.tools.kubeadm_config import ExtraVolume, parse_kubeadm_config
+from upgrade_guard.tools.kubeadm import ExtraVolume, parse_kubeadm_config
 
 MANIFESTS = Path(__file__).parents[2] / "fixtures" / "manifests"
 

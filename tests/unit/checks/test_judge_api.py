@@ -9,8 +9,7 @@ from unit.checks.healthy import pod, with_api, with_cluster, workload
 from unit.checks.judging import Case, Good, W, assert_quiet, assert_said
 
 from upgrade_guard.model.cluster import Addon
-from upgrade_guard.tools.kubectl_extensions import ApiService, DeprecatedApi, Webhook
-from upgrade_guard.tools.kubectl_workloads import ServiceRow
+from upgrade_guard.tools.kubectl_objects import ApiService, DeprecatedApi, ServiceRow, Webhook
 
 removed = DeprecatedApi("flowcontrol", "v1beta2", "flowschemas", "1.28")
 stays = DeprecatedApi("", "v1", "endpoints", "")

@@ -22,7 +22,7 @@ from unit.checks.judging import B, Case, Good, V, W, assert_quiet, assert_said
 from upgrade_guard.checks.catalogue import judge
 from upgrade_guard.checks.gathered import Gathered, Room, StaticPodFile, TargetLook
 from upgrade_guard.model.finding import Severity
-from upgrade_guard.tools.kubeadm_certificates import Certificate
+from upgrade_guard.tools.kubeadm import Certificate
 
 MIB = 1024**2
 unmounted = TargetLook("file:///mnt/x", ("is it mounted?",), off_control_plane=True, reason="")

@@ -21,7 +21,7 @@ from unit.checks.judging import B, Case, Good, V, W, assert_quiet, assert_said
 
 from upgrade_guard.checks.catalogue import judge
 from upgrade_guard.checks.gathered import Gathered
-from upgrade_guard.tools.kubectl_workloads import Budget
+from upgrade_guard.tools.kubectl_objects import Budget
 
 FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 DEFAULTS = "/etc/default/kubelet"

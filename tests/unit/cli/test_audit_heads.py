@@ -16,7 +16,7 @@ from unit.vault.builds import made_up_manifest, published
 from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.run import Kind
-from upgrade_guard.phases.cluster_lock import LAST, NAME
+from upgrade_guard.nodes.cluster_lock import LAST, NAME
 from upgrade_guard.tools.ssh_keygen import SshKeygen
 
 

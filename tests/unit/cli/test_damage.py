@@ -14,7 +14,7 @@ from upgrade_guard.engine.gate import closed_because
 from upgrade_guard.errors import Refused
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.step import Facts
-from upgrade_guard.phases.snapshot import problems_of
+from upgrade_guard.steps.snapshot import problems_of
 from upgrade_guard.vault.bundle import Bundle
 
 # What is done to a bundle, given an older good one, and what is said of it.

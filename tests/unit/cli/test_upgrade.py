@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from unit.cli.recorded import RUN, Recorder, aborted, now
 
 from upgrade_guard.cli.main import app
-from upgrade_guard.cli.policy import freeze, kept
 from upgrade_guard.config import load
 from upgrade_guard.journal import Journal, RunLock
 from upgrade_guard.model.run import State
+from upgrade_guard.runs.frozen_settings import freeze, kept
 
 
 @pytest.fixture

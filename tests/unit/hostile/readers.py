@@ -6,31 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from upgrade_guard.checks import gather_node, kubelet
+from upgrade_guard.checks import kubelet
 from upgrade_guard.errors import GuardError, Refused, UnexpectedOutput, UsageProblem
 from upgrade_guard.hosts import names, ssh_settings
-from upgrade_guard.journal import export, place
-from upgrade_guard.journal import text as journal_text
+from upgrade_guard.journal import encoding as journal_text
+from upgrade_guard.journal import export, storage
 from upgrade_guard.model import ssh_words
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools import (
     api_server,
     apt,
     commands,
-    container_rows,
+    containers,
     etcd_manifest,
     etcdctl,
     etcdutl,
     file_entries,
     known_failures,
-    kubeadm_certificates,
-    kubeadm_config,
-    kubeadm_plan,
-    kubectl_cron_jobs,
-    kubectl_extensions,
-    kubectl_nodes,
-    kubectl_pods,
-    kubectl_workloads,
+    kubeadm,
+    kubectl_objects,
     lock_file,
     own_directory,
     plain_yaml,
@@ -57,17 +51,17 @@ READERS: dict[str, Reader] = {
     "tools.apt.parse_madison": Reader(lambda text: apt.parse_madison(text, "kubeadm"), ()),
     "tools.apt.point_source_at": Reader(lambda text: apt.point_source_at(text, V27, V28), ()),
     "tools.commands.parse_json": Reader(lambda text: commands.parse_json("x", text)),
-    "tools.container_rows.parse_crictl_containers": Reader(container_rows.parse_crictl_containers),
-    "tools.container_rows.parse_crictl_image_names": Reader(container_rows.parse_crictl_image_names),
-    "tools.container_rows.parse_crictl_images": Reader(container_rows.parse_crictl_images),
-    "tools.container_rows.parse_crictl_pods": Reader(container_rows.parse_crictl_pods),
-    "tools.container_rows.parse_containerd_sandbox": Reader(container_rows.parse_containerd_sandbox),
-    "tools.container_rows.parse_tasks": Reader(container_rows.parse_tasks),
+    "tools.containers.parse_crictl_containers": Reader(containers.parse_crictl_containers),
+    "tools.containers.parse_crictl_image_names": Reader(containers.parse_crictl_image_names),
+    "tools.containers.parse_crictl_images": Reader(containers.parse_crictl_images),
+    "tools.containers.parse_crictl_pods": Reader(containers.parse_crictl_pods),
+    "tools.containers.parse_containerd_sandbox": Reader(containers.parse_containerd_sandbox),
+    "tools.containers.parse_tasks": Reader(containers.parse_tasks),
     "tools.api_server.parse_server_version": Reader(api_server.parse_server_version),
     "tools.api_server.own_url": Reader(api_server.own_url, ()),
-    "tools.container_rows.parse_container_ids": Reader(container_rows.parse_container_ids),
-    "tools.container_rows.parse_containerd_container": Reader(
-        lambda text: container_rows.parse_containerd_container(text, running=True)
+    "tools.containers.parse_container_ids": Reader(containers.parse_container_ids),
+    "tools.containers.parse_containerd_container": Reader(
+        lambda text: containers.parse_containerd_container(text, running=True)
     ),
     "tools.etcdctl.parse_version": Reader(etcdctl.parse_version),
     "tools.etcdctl.parse_member_list": Reader(etcdctl.parse_member_list),
@@ -81,22 +75,22 @@ READERS: dict[str, Reader] = {
     "tools.etcdutl.parse_snapshot_status": Reader(etcdutl.parse_snapshot_status),
     "tools.file_entries.parse_entries": Reader(file_entries.parse_entries),
     "tools.known_failures.hint_for": Reader(known_failures.hint_for, ()),
-    "tools.kubeadm_certificates.parse_certificates": Reader(kubeadm_certificates.parse_certificates),
-    "tools.kubeadm_config.parse_kubeadm_config": Reader(kubeadm_config.parse_kubeadm_config),
-    "tools.kubeadm_config.parse_kubeadm_document": Reader(kubeadm_config.parse_kubeadm_document),
-    "tools.kubeadm_plan.parse_upgrade_plan": Reader(kubeadm_plan.parse_upgrade_plan),
-    "tools.kubectl_extensions.parse_api_services": Reader(kubectl_extensions.parse_api_services),
-    "tools.kubectl_extensions.parse_deprecated_apis": Reader(kubectl_extensions.parse_deprecated_apis),
-    "tools.kubectl_extensions.parse_webhooks": Reader(kubectl_extensions.parse_webhooks),
-    "tools.kubectl_nodes.parse_nodes": Reader(kubectl_nodes.parse_nodes),
-    "tools.kubectl_pods.parse_pods": Reader(kubectl_pods.parse_pods),
-    "tools.kubectl_cron_jobs.parse_cron_jobs": Reader(kubectl_cron_jobs.parse_cron_jobs),
-    "tools.kubectl_workloads.parse_budgets": Reader(kubectl_workloads.parse_budgets),
-    "tools.kubectl_workloads.parse_services": Reader(kubectl_workloads.parse_services),
-    "tools.kubectl_workloads.parse_workloads": Reader(kubectl_workloads.parse_workloads),
+    "tools.kubeadm.parse_certificates": Reader(kubeadm.parse_certificates),
+    "tools.kubeadm.parse_kubeadm_config": Reader(kubeadm.parse_kubeadm_config),
+    "tools.kubeadm.parse_kubeadm_document": Reader(kubeadm.parse_kubeadm_document),
+    "tools.kubeadm.parse_upgrade_plan": Reader(kubeadm.parse_upgrade_plan),
+    "tools.kubectl_objects.parse_api_services": Reader(kubectl_objects.parse_api_services),
+    "tools.kubectl_objects.parse_deprecated_apis": Reader(kubectl_objects.parse_deprecated_apis),
+    "tools.kubectl_objects.parse_webhooks": Reader(kubectl_objects.parse_webhooks),
+    "tools.kubectl_objects.parse_nodes": Reader(kubectl_objects.parse_nodes),
+    "tools.kubectl_objects.parse_pods": Reader(kubectl_objects.parse_pods),
+    "tools.kubectl_objects.parse_cron_jobs": Reader(kubectl_objects.parse_cron_jobs),
+    "tools.kubectl_objects.parse_budgets": Reader(kubectl_objects.parse_budgets),
+    "tools.kubectl_objects.parse_services": Reader(kubectl_objects.parse_services),
+    "tools.kubectl_objects.parse_workloads": Reader(kubectl_objects.parse_workloads),
     "tools.systemd_analyze.parse_elapses": Reader(systemd_analyze.parse_elapses),
     # files of a node
-    "checks.gather_node.read_etcd_manifest": Reader(gather_node.read_etcd_manifest, ()),
+    "tools.etcd_manifest.read_etcd_manifest": Reader(etcd_manifest.read_etcd_manifest, ()),
     "checks.kubelet.flags_in": Reader(kubelet.flags_in, ()),
     "tools.etcd_manifest.parse_etcd_manifest": Reader(etcd_manifest.parse_etcd_manifest),
     "tools.own_directory.parse_places": Reader(own_directory.parse_places),
@@ -111,9 +105,9 @@ READERS: dict[str, Reader] = {
         lambda text: list(export.audited_export(text.splitlines(keepends=True), "", lambda _, __: None).breaches),
         (UsageProblem,),
     ),
-    "journal.place.file_system": Reader(lambda text: place.file_system(place.Path("/tmp"), text), ()),
-    "journal.text.instant": Reader(journal_text.instant, (ValueError,)),
-    "journal.text.plain_text": Reader(journal_text.plain_text, ()),
+    "journal.storage.file_system": Reader(lambda text: storage.file_system(storage.Path("/tmp"), text), ()),
+    "journal.encoding.instant": Reader(journal_text.instant, (ValueError,)),
+    "journal.encoding.plain_text": Reader(journal_text.plain_text, ()),
     "vault.manifest.manifest_from_text": Reader(
         lambda text: manifest.manifest_from_text(text, "manifest.json"), (Refused,)
     ),

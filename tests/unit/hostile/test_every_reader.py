@@ -21,16 +21,16 @@ import upgrade_guard
 PACKAGE = Path(upgrade_guard.__file__).parent
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 OUTSIDE = ("checks", "hosts", "model", "tools", "vault")  # the rooms that hear the world in its own words
-ROOMS = ("checks", "config", "hosts", "journal", "model", "phases", "tools", "vault")
+ROOMS = ("checks", "config", "hosts", "journal", "model", "nodes", "runs", "steps", "tools", "vault", "workflows")
 # Readers of a file or of a whole node, which have tests of their own: here (test_files.py) or where they belong.
 ELSEWHERE = {
     "checks.gather_node.read_installed",
     "checks.gather_node.read_if_there",
     "vault.age.read_identities",
     "vault.disk.read_description",
-    "phases.discovery.read_cluster",
-    "phases.discovery.read_control_planes",
-    "phases.discovery.read_nodes",
+    "steps.discovery.read_cluster",
+    "steps.discovery.read_control_planes",
+    "steps.discovery.read_nodes",
     "vault.node_archive.read_archive",
     "vault.node_archive.read_one",
     "vault.trailer.read_snapshot",
@@ -41,7 +41,7 @@ TYPED = {
     "model.version.Version.parse",
     "vault.addresses.parse_place",
     "vault.schedule.unit_name",
-    "journal.text.instant",
+    "journal.encoding.instant",
 }
 TYPED |= {"vault.schedule.timer_text"}
 

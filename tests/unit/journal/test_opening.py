@@ -13,7 +13,7 @@ from unit.journal.making import begun, by_hand, command, done, moved
 
 from upgrade_guard.errors import ExitCode, JournalProblem
 from upgrade_guard.journal import Journal
-from upgrade_guard.journal.place import file_system, refuse_network_file_system
+from upgrade_guard.journal.storage import file_system, refuse_network_file_system
 from upgrade_guard.model.run import State
 
 MOUNTS = """\

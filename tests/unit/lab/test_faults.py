@@ -13,7 +13,7 @@ import pytest
 from unit.lab.conftest import Operator, until
 
 from upgrade_guard.errors import UsageProblem
-from upgrade_guard.lab import faults, processes
+from upgrade_guard.lab import fault_switch, faults, processes
 
 NEW, OLD = "v1.28.0", "v1.27.16"
 
@@ -38,18 +38,18 @@ def test_every_fault_says_what_it_does_and_how_it_ends() -> None:
 
 def test_an_unknown_fault_is_refused_with_the_names(lab) -> None:
     with pytest.raises(UsageProblem, match="no fault") as refused:
-        faults.switch_on(lab.directory, "no-such-fault")
+        fault_switch.switch_on(lab.directory, "no-such-fault")
     assert "apply-hangs" in refused.value.hint
     with pytest.raises(UsageProblem, match="is not a lab"):
-        faults.switch_on(lab.directory / "nodes", "apply-hangs")
+        fault_switch.switch_on(lab.directory / "nodes", "apply-hangs")
 
 
 def test_switching_on_and_off(lab) -> None:
-    faults.switch_on(lab.directory, "plan-refuses")
-    faults.switch_on(lab.directory, "apply-hangs")
+    fault_switch.switch_on(lab.directory, "plan-refuses")
+    fault_switch.switch_on(lab.directory, "apply-hangs")
     assert faults.armed(lab.directory) == ("plan-refuses", "apply-hangs")
     for name in ("plan-refuses", "apply-hangs"):
-        faults.switch_off(lab.directory, name)
+        fault_switch.switch_off(lab.directory, name)
     assert faults.armed(lab.directory) == ()
 
 
@@ -59,7 +59,7 @@ def test_a_spoilt_snapshot_once(new_lab: Callable, tmp_path: Path, name: str, ex
     operator = new_lab()
     if extracted_before:
         operator.etcd_tools("cp1")
-    faults.switch_on(operator.lab.directory, name)
+    fault_switch.switch_on(operator.lab.directory, name)
     spoilt = operator.save_snapshot(tmp_path / "spoilt.db")
     assert not trailer_is_right(spoilt)
     etcdutl = str(operator.etcd_tools("cp1") / "etcdutl")
@@ -71,31 +71,31 @@ def test_a_spoilt_snapshot_once(new_lab: Callable, tmp_path: Path, name: str, ex
 
 def test_an_alarm_is_raised_in_the_real_etcd(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "etcd-alarm")
+    fault_switch.switch_on(operator.lab.directory, "etcd-alarm")
     assert "alarm:NOSPACE" in operator.etcdctl("alarm", "list").stdout
     ended = operator.kubectl("create", "configmap", "one-more", ok=False)
     assert ended.returncode == 1
     assert "etcdserver: mvcc: database space exceeded" in ended.stderr
     assert set(operator.nodes()) == {"cp1", "w1"}
-    faults.switch_off(operator.lab.directory, "etcd-alarm")
+    fault_switch.switch_off(operator.lab.directory, "etcd-alarm")
     assert operator.etcdctl("alarm", "list").stdout == ""
     operator.kubectl("create", "configmap", "one-more")
 
 
 def test_an_expired_certificate_is_seen_by_kubeadm(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "certificate-expired")
+    fault_switch.switch_on(operator.lab.directory, "certificate-expired")
     rows = operator.run("cp1", "kubeadm", "certs", "check-expiration").stdout.splitlines()
     expired = [row.split()[0] for row in rows if "<invalid>" in row]
     assert expired == ["apiserver"]
-    faults.switch_off(operator.lab.directory, "certificate-expired")
+    fault_switch.switch_off(operator.lab.directory, "certificate-expired")
     assert "<invalid>" not in operator.run("cp1", "kubeadm", "certs", "check-expiration").stdout
 
 
 def test_offsite_bytes_differ_however_they_are_written(new_lab: Callable) -> None:
     operator = new_lab()
     offsite = operator.lab.offsite
-    faults.switch_on(operator.lab.directory, "offsite-copy-differs")
+    fault_switch.switch_on(operator.lab.directory, "offsite-copy-differs")
     content = bytes(100_000)
     (offsite / "bundle.part").mkdir()
     written = offsite / "bundle.part" / "snapshot.db"
@@ -105,7 +105,7 @@ def test_offsite_bytes_differ_however_they_are_written(new_lab: Callable) -> Non
     (offsite / "bundle" / "snapshot.db").write_bytes(content)
     until(lambda: (offsite / "bundle" / "snapshot.db").read_bytes() != content)
     watcher = json.loads((operator.lab.layout.lab / "rot.json").read_text())
-    faults.switch_off(operator.lab.directory, "offsite-copy-differs")
+    fault_switch.switch_off(operator.lab.directory, "offsite-copy-differs")
     assert not processes.alive(watcher["pid"], watcher["begun"])
     (offsite / "bundle" / "snapshot.db").write_bytes(content)
     assert (offsite / "bundle" / "snapshot.db").read_bytes() == content
@@ -113,20 +113,20 @@ def test_offsite_bytes_differ_however_they_are_written(new_lab: Callable) -> Non
 
 def test_plan_refuses_until_it_is_switched_off(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "plan-refuses")
+    fault_switch.switch_on(operator.lab.directory, "plan-refuses")
     for _ in range(2):
         ended = operator.run("cp1", "kubeadm", "upgrade", "plan", NEW, ok=False)
         assert ended.returncode == 1
         assert "[ERROR CoreDNSMigration]" in ended.stderr
     words = ("kubeadm", "upgrade", "plan", NEW, "--ignore-preflight-errors=CoreDNSMigration")
     assert operator.run("cp1", *words).returncode == 0
-    faults.switch_off(operator.lab.directory, "plan-refuses")
+    fault_switch.switch_off(operator.lab.directory, "plan-refuses")
     operator.run("cp1", "kubeadm", "upgrade", "plan", NEW)
 
 
 def test_a_package_is_missing(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "package-missing")
+    fault_switch.switch_on(operator.lab.directory, "package-missing")
     operator.switch_source("cp1", "v1.27", "v1.28")
     assert "1.28.0-1.1" in operator.run("cp1", "apt-cache", "madison", "kubeadm").stdout
     assert operator.run("cp1", "apt-cache", "madison", "kubelet").stdout == ""
@@ -134,19 +134,19 @@ def test_a_package_is_missing(new_lab: Callable) -> None:
 
 def test_apply_fails_before_it_changes_anything(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "apply-fails-before-change")
+    fault_switch.switch_on(operator.lab.directory, "apply-fails-before-change")
     before = {path.name: path.read_bytes() for path in operator.manifest("cp1", "etcd").parent.iterdir()}
     ended = apply(operator)
     assert ended.returncode == 1
     assert "[ERROR CreateJob]" in ended.stderr
     assert {path.name: path.read_bytes() for path in operator.manifest("cp1", "etcd").parent.iterdir()} == before
-    faults.switch_off(operator.lab.directory, "apply-fails-before-change")
+    fault_switch.switch_off(operator.lab.directory, "apply-fails-before-change")
     assert apply(operator, ok=True).returncode == 0
 
 
 def test_apply_fails_once_and_the_next_one_ends_well(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "apply-fails-once")
+    fault_switch.switch_on(operator.lab.directory, "apply-fails-once")
     assert apply(operator).returncode == 1
     until(operator.ready)
     assert apply(operator, ok=True).returncode == 0
@@ -155,7 +155,7 @@ def test_apply_fails_once_and_the_next_one_ends_well(new_lab: Callable) -> None:
 
 def test_apply_fails_after_etcd_and_leaves_etcd_new(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "apply-fails-after-etcd")
+    fault_switch.switch_on(operator.lab.directory, "apply-fails-after-etcd")
     ended = apply(operator)
     assert ended.returncode == 1
     assert "kubeadm has tried to recover everything into the earlier state" in ended.stderr
@@ -167,7 +167,7 @@ def test_apply_fails_after_etcd_and_leaves_etcd_new(new_lab: Callable) -> None:
 
 def test_apply_hangs_after_etcd(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "apply-hangs")
+    fault_switch.switch_on(operator.lab.directory, "apply-hangs")
     operator.switch_source("cp1", "v1.27", "v1.28")
     operator.install("cp1", "kubeadm=1.28.0-1.1")
     hanging = operator.start("cp1", "kubeadm", "upgrade", "apply", NEW, "--yes")
@@ -184,7 +184,7 @@ def test_apply_hangs_after_etcd(new_lab: Callable) -> None:
 
 def test_a_new_api_server_crash_loops_for_all_to_see(new_lab: Callable) -> None:
     operator = new_lab(patience=4.0)
-    faults.switch_on(operator.lab.directory, "apiserver-never-ready")
+    fault_switch.switch_on(operator.lab.directory, "apiserver-never-ready")
     operator.switch_source("cp1", "v1.27", "v1.28")
     operator.install("cp1", "kubeadm=1.28.0-1.1")
     waiting = operator.start("cp1", "kubeadm", "upgrade", "apply", NEW, "--yes")
@@ -205,7 +205,7 @@ def test_a_new_api_server_crash_loops_for_all_to_see(new_lab: Callable) -> None:
 @pytest.mark.parametrize(("name", "node"), [("kubelet-fails-control-plane", "cp1"), ("kubelet-fails-worker", "w1")])
 def test_a_new_kubelet_does_not_come_up_and_the_old_one_does(new_lab: Callable, name: str, node: str) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, name)
+    fault_switch.switch_on(operator.lab.directory, name)
     containers = operator.running(node, "kube-proxy")
     operator.switch_source(node, "v1.27", "v1.28")
     operator.upgrade_kubelet(node)
@@ -226,7 +226,7 @@ def test_a_new_kubelet_does_not_come_up_and_the_old_one_does(new_lab: Callable, 
 
 def test_drains_are_blocked(new_lab: Callable) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "drain-blocked")
+    fault_switch.switch_on(operator.lab.directory, "drain-blocked")
     [budget] = operator.items("pdb", "--all-namespaces")
     assert budget["status"]["disruptionsAllowed"] == 0
     ended = operator.kubectl("drain", "w1", "--ignore-daemonsets", "--timeout=1s", ok=False)
@@ -234,14 +234,14 @@ def test_drains_are_blocked(new_lab: Callable) -> None:
     assert "Cannot evict pod" in ended.stderr
     # The control plane has none of these pods and can be drained.
     operator.kubectl("drain", "cp1", "--ignore-daemonsets", "--timeout=30s")
-    faults.switch_off(operator.lab.directory, "drain-blocked")
+    fault_switch.switch_off(operator.lab.directory, "drain-blocked")
     operator.kubectl("uncordon", "cp1")
     operator.kubectl("drain", "w1", "--ignore-daemonsets", "--timeout=30s")
 
 
 def test_a_workload_breaks_when_every_node_is_new(new_lab: Callable) -> None:
     operator = new_lab(workers=0)
-    faults.switch_on(operator.lab.directory, "workload-broken")
+    fault_switch.switch_on(operator.lab.directory, "workload-broken")
 
     def ledger() -> dict:
         return operator.get("deployment", "ledger", "--namespace=shop")["status"]
@@ -258,7 +258,7 @@ def test_a_workload_breaks_when_every_node_is_new(new_lab: Callable) -> None:
 
 def test_a_restore_for_a_node_fails_once_and_leaves_a_mess(new_lab: Callable, tmp_path: Path) -> None:
     operator = new_lab()
-    faults.switch_on(operator.lab.directory, "restore-fails-once")
+    fault_switch.switch_on(operator.lab.directory, "restore-fails-once")
     snapshot = operator.save_snapshot(tmp_path / "good.db")
     etcdutl = str(operator.etcd_tools("cp1") / "etcdutl")
 
@@ -279,7 +279,7 @@ def test_restores_for_a_node_fail_until_the_fault_is_off(new_lab: Callable, tmp_
     operator = new_lab()
     snapshot = operator.save_snapshot(tmp_path / "good.db")
     etcdutl = str(operator.etcd_tools("cp1") / "etcdutl")
-    faults.switch_on(operator.lab.directory, "restore-fails")
+    fault_switch.switch_on(operator.lab.directory, "restore-fails")
 
     def restore(name: str) -> int:
         into = operator.lab.layout.etcd("cp1").with_name(name)
@@ -288,5 +288,5 @@ def test_restores_for_a_node_fail_until_the_fault_is_off(new_lab: Callable, tmp_
         ).returncode
 
     assert [restore("one"), restore("two")] == [1, 1]
-    faults.switch_off(operator.lab.directory, "restore-fails")
+    fault_switch.switch_off(operator.lab.directory, "restore-fails")
     assert restore("three") == 0

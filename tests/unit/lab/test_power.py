@@ -13,7 +13,7 @@ from unit.lab.conftest import Operator, until
 
 from upgrade_guard.errors import HostUnreachable, UsageProblem
 from upgrade_guard.hosts.ssh import FRAME, SshHost
-from upgrade_guard.lab import cluster, faults, power, processes
+from upgrade_guard.lab import cluster, fault_switch, faults, power, processes
 from upgrade_guard.model.command import Command
 
 
@@ -79,7 +79,7 @@ def test_a_machine_is_lost_while_the_second_control_plane_is_upgraded(operator: 
     assert power.is_off(operator.lab.layout, "cp3")
     with pytest.raises(HostUnreachable):
         over_ssh(operator, "cp3").run(Command(("true",), timeout=10.0))
-    faults.switch_off(operator.lab.directory, "machine-lost")
+    fault_switch.switch_off(operator.lab.directory, "machine-lost")
     until(lambda: ready_of(operator, "cp3") == "True")
 
 
@@ -88,5 +88,5 @@ def test_a_lab_that_cannot_lose_a_machine_says_so(lab: cluster.LabCluster, tmp_p
         cluster.up(tmp_path / "lab", faults=("machine-lost",))
     assert not (tmp_path / "lab").exists()
     with pytest.raises(UsageProblem, match="needs three control planes"):
-        faults.switch_on(lab.directory, "machine-lost")
+        fault_switch.switch_on(lab.directory, "machine-lost")
     assert faults.armed(lab.directory) == ()

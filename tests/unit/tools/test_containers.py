@@ -8,8 +8,10 @@ import pytest
 
 from upgrade_guard.errors import CommandFailed, StepFailed, UnexpectedOutput
 from upgrade_guard.hosts.scripted import ScriptedHost
-from upgrade_guard.tools.container_rows import (
+from upgrade_guard.tools.containers import (
     Container,
+    Containers,
+    full_image_name,
     parse_container_ids,
     parse_containerd_container,
     parse_containerd_sandbox,
@@ -17,7 +19,6 @@ from upgrade_guard.tools.container_rows import (
     parse_crictl_pods,
     parse_tasks,
 )
-from upgrade_guard.tools.containers import Containers, full_image_name
 
 CTR = ("ctr", "-n", "k8s.io")
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "ctr"

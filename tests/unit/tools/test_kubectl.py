@@ -8,7 +8,7 @@ import pytest
 from upgrade_guard.errors import CommandFailed, UsageProblem
 from upgrade_guard.hosts.scripted import ScriptedHost
 from upgrade_guard.tools.kubectl import Budget, Kubectl, Webhook
-from upgrade_guard.tools.kubectl_workloads import selects
+from upgrade_guard.tools.kubectl_objects import selects
 
 CONFIG = "--kubeconfig=/etc/kubernetes/admin.conf"
 

@@ -8,7 +8,7 @@ import os
 from rich.console import Console
 
 from upgrade_guard.ui.console import open_screen
-from upgrade_guard.ui.patient import PatientStream, patient
+from upgrade_guard.ui.nonblocking_stream import PatientStream, patient
 from upgrade_guard.ui.problem import told
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from unit.ui.test_card import moves, run
+from unit.ui.test_run_card import moves, run
 
 from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.model.run import Event, Outcome, State, Transition
 from upgrade_guard.model.step import Done, Phase, Step
-from upgrade_guard.ui.card import Card
 from upgrade_guard.ui.console import Screen
 from upgrade_guard.ui.progress import Progress
+from upgrade_guard.ui.run_card import Card
 
 AT = datetime(2025, 3, 1, 2, 0, tzinfo=UTC)
 APPLY = Step("control-plane/cp1/apply", "kubeadm upgrade apply", lambda _: Done(), lambda _: None, changes_node=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, RenderableType
 from unit.ui.telling import taken_back
-from unit.ui.test_card import run
+from unit.ui.test_run_card import run
 
 from upgrade_guard.model.cluster import Addon, Cluster, Node
 from upgrade_guard.model.finding import Finding, Severity

@@ -17,11 +17,10 @@ from unit.vault.media import quiet
 from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.vault.bundle import Bundle, Vault, examine
 from upgrade_guard.vault.disk import copy_synced
+from upgrade_guard.vault.encryption import Sealed, Unsealing
 from upgrade_guard.vault.manifest import FileEntry, manifest_from_text
 from upgrade_guard.vault.node_archive import MEMBER_LIMIT, read_archive, read_one
-from upgrade_guard.vault.sealed import Sealed
 from upgrade_guard.vault.targets import Target
-from upgrade_guard.vault.unsealing import Unsealing
 
 FAR_TOO_MUCH = 256 << 20  # bytes
 

@@ -1,1 +1,0 @@
-"""What an upgrade and a rollback are made of: Steps."""

@@ -1,0 +1,1 @@
+"""A run from the outside: begun, driven, judged, and what is known about all of them."""
