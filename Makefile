@@ -38,7 +38,7 @@ $(MUTANTS)/.ready: requirements/dev.txt requirements/mutants.txt
 	$(MUTANTS)/bin/python -m pip install $(QUIETLY) --require-hashes --requirement requirements/dev.txt --requirement requirements/mutants.txt
 	touch $(MUTANTS)/.ready
 
-bench: $(READY) ## measure what DESIGN promises in numbers, and print the tables
+bench: $(READY) ## measure what is promised in numbers, and print the tables
 	for script in tests/bench/*_bench.py; do $(BIN)/python $$script || exit 1; done
 
 check: $(READY) format-check lint types ## before each commit, in a minute: format, lint, types, unit tests of what changed

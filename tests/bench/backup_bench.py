@@ -2,7 +2,7 @@
 
     python tests/bench/backup_bench.py [MEBIBYTES ...]
 
-By hand: `etcdctl snapshot save`, `etcdutl snapshot restore`, start etcd on it. DESIGN.md wants the whole within 2 of
+By hand: `etcdctl snapshot save`, `etcdutl snapshot restore`, start etcd on it. the whole is to be within 2 of
 that on 1 GiB, and memory that does not grow with the database. The cluster is the lab's; what it simulates (kubectl,
 crictl) is no part of the comparison, so the steps from snapshot to proof are shown apart from the whole command.
 """

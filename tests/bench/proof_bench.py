@@ -2,7 +2,7 @@
 
     python tests/bench/proof_bench.py [MEBIBYTES] [DIRECTORY]
 
-Prints ratios; DESIGN.md wants the whole within 2 of the bare commands on 1 GiB, and memory that does not grow with it.
+Prints ratios; the whole is to be within 2 of the bare commands on 1 GiB, and memory that does not grow with it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python tests/bench/targets_bench.py [MEBIBYTES ...]
 
-Each line is a process of its own, so that its peak of memory is its own; DESIGN.md wants it constant in the size.
+Each line is a process of its own, so that its peak of memory is its own; it is to be constant in the size.
 """
 
 from __future__ import annotations

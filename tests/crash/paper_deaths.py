@@ -21,9 +21,9 @@ from typing import Any
 from unit.engine.paper import MAX_AGE
 from unit.engine.room import RUN, Room
 
-from upgrade_guard.engine.states import FINAL
 from upgrade_guard.errors import DecisionNeeded, RollbackFailed, RolledBack, StepFailed
 from upgrade_guard.journal import Journal
+from upgrade_guard.model.run import FINAL
 
 ATTEMPTS = 6  # so often an operator types `resume` before giving up
 

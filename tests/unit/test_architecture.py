@@ -1,4 +1,4 @@
-"""The arrows between rooms, read from the imports: this test is the law, DESIGN's picture only draws it."""
+"""The arrows between rooms, read from the imports; docs/explanation/architecture.md draws what this test demands."""
 
 from __future__ import annotations
 

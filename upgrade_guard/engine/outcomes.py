@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from upgrade_guard.engine.evidence_check import GateClosed
 from upgrade_guard.engine.gate import only_age
 from upgrade_guard.engine.phase_runner import StepProblem
-from upgrade_guard.engine.states import FINAL, allowed
+from upgrade_guard.engine.states import allowed
 from upgrade_guard.errors import (
     DecisionNeeded,
     GuardError,
@@ -18,7 +18,7 @@ from upgrade_guard.errors import (
     StepFailed,
     UsageProblem,
 )
-from upgrade_guard.model.run import OF_THE_CLUSTER, Event, Kind, Run, State
+from upgrade_guard.model.run import FINAL, OF_THE_CLUSTER, Event, Kind, Run, State
 from upgrade_guard.model.step import Phase
 
 AGAIN = {

@@ -14,7 +14,7 @@ from transitions import Machine, MachineError
 from upgrade_guard.engine.gate import closed_because
 from upgrade_guard.errors import Refused
 from upgrade_guard.model.evidence import Evidence
-from upgrade_guard.model.run import Event, Kind, State
+from upgrade_guard.model.run import FINAL, Event, Kind, State
 
 # A guard answers with every reason against; none means that the way is open.
 Guard = Callable[[Evidence], tuple[str, ...]]
@@ -107,7 +107,6 @@ TABLES: dict[Kind, tuple[Way, ...]] = {
     Kind.COPY: _COPY,
     Kind.PRUNE: _PRUNE,
 }
-FINAL: frozenset[State] = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})
 
 
 class TransitionRefused(Refused):

@@ -13,7 +13,8 @@ from typing import Any
 
 from upgrade_guard.journal.encoding import json_text
 from upgrade_guard.journal.rows import Row, Rows
-from upgrade_guard.journal.values import FINAL, OUTCOMES
+from upgrade_guard.journal.values import OUTCOMES
+from upgrade_guard.model.run import FINAL
 
 GENESIS = "0" * 64
 HISTORY = ("approvals", "commands", "copies", "nodes", "proofs", "snapshots", "steps", "transitions")

@@ -15,8 +15,19 @@ from upgrade_guard.journal.encoding import instant_text, plain_text
 from upgrade_guard.journal.entries import command_entry, record_entry
 from upgrade_guard.journal.models import RunEntry, StepEntry, TransitionEntry
 from upgrade_guard.journal.problems import no_such_run
-from upgrade_guard.journal.values import FINAL, OUTCOMES
-from upgrade_guard.model.run import ApprovalRecord, CommandRow, Move, Outcome, Record, Run, State, StepRow, Transition
+from upgrade_guard.journal.values import OUTCOMES
+from upgrade_guard.model.run import (
+    FINAL,
+    ApprovalRecord,
+    CommandRow,
+    Move,
+    Outcome,
+    Record,
+    Run,
+    State,
+    StepRow,
+    Transition,
+)
 from upgrade_guard.model.step import Step
 
 

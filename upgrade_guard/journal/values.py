@@ -171,4 +171,3 @@ OUTCOMES = {
     State.RESTORED: "restored",
     State.FAILED: "failed",
 }
-FINAL = frozenset(OUTCOMES) - {State.ROLLBACK_FAILED}

@@ -1,4 +1,4 @@
-"""`kubeadm upgrade apply` and `kubeadm upgrade node`, in kubeadm's order and words (DOMAIN.md 3.4 and 3.5).
+"""`kubeadm upgrade apply` and `kubeadm upgrade node`, in kubeadm's order and words (measured).
 
 What it takes back by itself and what not is kept as measured: when the API server fails, manifests go back, but etcd
 stays new, and renewed certificates and kubeconfigs stay renewed.

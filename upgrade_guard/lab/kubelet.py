@@ -1,6 +1,6 @@
 """The kubelet of each node: static pods from manifests/, its node's status, and the pods bound to its node.
 
-On a node whose kubelet does not work nothing changes: stopping it stops no container (DOMAIN.md 1.1).
+On a node whose kubelet does not work nothing changes: stopping it stops no container (measured).
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def _run_pods(settings: LabSettings, record: NodeRecord, world: World, *, worklo
         broken = workload_is_broken and metadata.get("labels", {}).get("app") == BROKEN_WORKLOAD
         _crash_or_run(settings, record, container, broken=broken)
         _post(settings, record, pod, container, ready=container.runs and not broken)
-    # Phantoms: containers whose pods a restore took back. Only a kubelet that looks anew ends them (DOMAIN.md 1.5).
+    # Phantoms: containers whose pods a restore took back. Only a kubelet that looks anew ends them (measured).
     record.containers = [one for one in record.containers if one.static or one.pod_uid in present]
 
 

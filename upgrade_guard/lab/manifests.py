@@ -167,7 +167,7 @@ def _etcd_flags(settings: LabSettings, name: str, layout: Layout) -> dict[str, s
     address, ports, pki = settings.addresses[name], settings.ports, layout.pki(name) / "etcd"
     client, peer = f"https://{at(address, ports.etcd_client)}", f"https://{at(address, ports.etcd_peer)}"
     # kubeadm starts the first member alone and joins the others to it; here all start together, which etcd
-    # no longer looks at once a member directory is there (DOMAIN.md 1.3).
+    # no longer looks at once a member directory is there (measured).
     members = settings.control_planes
     peers = {one: at(settings.addresses[one], ports.etcd_peer) for one in members}
     cluster = ",".join(f"{settings.member(one)}=https://{peer}" for one, peer in peers.items())

@@ -55,7 +55,7 @@ class Kubelet:
     """`active`: the unit is started. `broken`: why the process does not come up. `version` is the running one.
 
     `seen` is the highest revision that it has heard of: after a restore that went back in time it waits for a higher
-    one (DOMAIN.md 1.5), until it is started anew. `silent_since` is when it last stopped posting its node's status.
+    one (measured), until it is started anew. `silent_since` is when it last stopped posting its node's status.
     `pods_minor` is the minor version by whose defaults the static pods run, `restarts` how often systemd started it
     again by itself.
     """

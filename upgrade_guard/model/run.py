@@ -44,6 +44,10 @@ class State(Enum):
     FAILED = "failed"
 
 
+FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})
+"""States in which a run has ended."""
+
+
 class Event(Enum):
     """What happened, in the past tense."""
 

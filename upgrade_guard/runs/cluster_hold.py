@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from upgrade_guard.engine.states import FINAL
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import Misfit, from_json
 from upgrade_guard.model.lock import LockOwner
-from upgrade_guard.model.run import OF_THE_CLUSTER, ApprovalRecord, Kind, Run, State
+from upgrade_guard.model.run import FINAL, OF_THE_CLUSTER, ApprovalRecord, Kind, Run, State
 from upgrade_guard.model.step import Facts, Step
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.cluster_lock import ClusterLock

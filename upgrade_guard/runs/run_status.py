@@ -15,6 +15,7 @@ from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.plain import run_answer
 from upgrade_guard.model.run import Kind, Outcome, Run, SnapshotRecord, State, StepRow
 from upgrade_guard.runs import resources
+from upgrade_guard.runs.preview import GoingBack
 from upgrade_guard.runs.rollback_cost import going_back
 from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.run_card import Card, next_words, reached_by, render
@@ -31,15 +32,6 @@ _NOTHING_CHANGED = (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VER
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a rollback would cost now; None where it is not known."""
-
-    revisions: int | None
-    seconds: float | None
-    text: str
-
-
-@dataclass(frozen=True)
 class Standing:
     """A run's standing. `holder` is the living process at work on it, `stranger` another run that has the cluster."""
 
@@ -47,7 +39,7 @@ class Standing:
     holder: Holder | None
     stranger: LockOwner | None
     gate_reasons: tuple[str, ...]
-    cost: Cost
+    cost: GoingBack
     under_way: tuple[StepRow, ...]
     failed: tuple[StepRow, ...]
 
@@ -134,19 +126,18 @@ def _stranger(config: Config, journal: Journal, run: Run) -> LockOwner | None:
         return None
 
 
-def _cost(config: Config, journal: Journal, run: Run) -> Cost:
+def _cost(config: Config, journal: Journal, run: Run) -> GoingBack:
     if run.state in _NOTHING_CHANGED:
-        return Cost(0, 0.0, "nothing was changed; upgrade-guard abort closes the run")
+        return GoingBack(0, 0.0, "nothing was changed; upgrade-guard abort closes the run")
     if run.state in vocabulary.ROLLBACK:
-        return Cost(None, None, "")
+        return GoingBack(None, None, "")
     from upgrade_guard.errors import GuardError
 
     try:
         with resources.looking(config) as site:
-            found = going_back(site, journal, run.id)
+            return going_back(site, journal, run.id)
     except GuardError as problem:
-        return Cost(None, None, f"not known: {problem.message}")
-    return Cost(found.revisions, found.seconds, found.text)
+        return GoingBack(None, None, f"not known: {problem.message}")
 
 
 def gate_reasons(story: Story) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from upgrade_guard.model.command import Command, Result
-from upgrade_guard.model.run import Event, Kind, Outcome, Run, Transition
+from upgrade_guard.model.run import FINAL, Event, Kind, Outcome, Run, Transition
 from upgrade_guard.model.step import Phase, Step
 from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.console import Screen
@@ -98,7 +98,7 @@ class Progress:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            failed = kind is not None and self._card.run.state not in vocabulary.FINAL
+            failed = kind is not None and self._card.run.state not in FINAL
             self._card = replace(self._card, running=False, failed=failed)
             self._running.clear()
         self._stop()

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from upgrade_guard.model.run import Kind, Run, State, Transition
+from upgrade_guard.model.run import FINAL, Kind, Run, State, Transition
 from upgrade_guard.ui import vocabulary
 
 _STYLES = {"done": "green", "now": "bold cyan", "next": "cyan", "failed": "bold red", "back": "yellow", "-": "dim"}
@@ -59,7 +59,7 @@ def mark(card: Card, state: State) -> str:
     rolling = card.run.state in vocabulary.ROLLBACK and card.run.kind is Kind.UPGRADE
     if state in card.reached:
         return "back" if rolling and state in _CHANGING else "done"
-    if state is not following or card.run.state in vocabulary.FINAL - vocabulary.ROLLBACK:
+    if state is not following or card.run.state in FINAL - vocabulary.ROLLBACK:
         return "-"
     if rolling or card.failed or card.run.state is State.ROLLBACK_FAILED:
         return "failed"
@@ -68,7 +68,7 @@ def mark(card: Card, state: State) -> str:
 
 def next_words(run: Run) -> str:
     """What comes next, in words."""
-    if run.state in vocabulary.FINAL:
+    if run.state in FINAL:
         return "nothing: this run is closed"
     if run.state in vocabulary.ROLLBACK:
         if run.kind is Kind.RESTORE:
@@ -109,7 +109,7 @@ def lines_below(card: Card) -> tuple[tuple[str, str], ...]:
     for label, texts in (("Now", card.now), ("Last", card.last)):
         lines += [(label if number == 0 else "", text) for number, text in enumerate(texts)]
     lines += [("Next", next_words(card.run))]
-    ahead = card.run.state not in vocabulary.ROLLBACK | vocabulary.FINAL
+    ahead = card.run.state not in vocabulary.ROLLBACK | FINAL
     lines += [("Gate", card.gate)] if card.gate and ahead else []
     lines += [("Back", card.going_back)] if card.going_back and ahead else []
     lines += [("Type", card.next_command)] if card.next_command else []

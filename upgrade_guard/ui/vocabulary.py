@@ -77,7 +77,6 @@ _STANDING_OF: dict[Kind, dict[State, str]] = {
     },
 }
 
-FINAL = frozenset({State.COMPLETED, State.ABORTED, State.ROLLED_BACK, State.RESTORED, State.FAILED})
 ROLLBACK = frozenset({State.ROLLING_BACK, State.ROLLED_BACK, State.ROLLBACK_FAILED})
 
 ENDED: dict[Outcome, str] = {

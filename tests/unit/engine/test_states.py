@@ -4,7 +4,6 @@ import pytest
 from unit.engine.test_gate import open_evidence
 
 from upgrade_guard.engine.states import (
-    FINAL,
     TABLES,
     TransitionRefused,
     advance,
@@ -13,7 +12,7 @@ from upgrade_guard.engine.states import (
     mermaid,
     states,
 )
-from upgrade_guard.model.run import OF_THE_CLUSTER, Event, Kind, State
+from upgrade_guard.model.run import FINAL, OF_THE_CLUSTER, Event, Kind, State
 
 LEGAL = [(kind, source, way.event, way.target) for kind in Kind for way in TABLES[kind] for source in way.sources]
 ILLEGAL = [

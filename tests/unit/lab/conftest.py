@@ -133,7 +133,7 @@ class Operator:
         self.run(node, "systemctl", "restart", "kubelet")
 
     def roll_back(self, snapshot: Path, *, token: str = "fresh") -> None:
-        """Everything back to the snapshot and the old manifests, as DOMAIN says it is done by hand."""
+        """Everything back to the snapshot and the old manifests, as it is done by hand."""
         planes, settings = self.lab.settings.control_planes, self.lab.settings
         for node in planes:
             self.run(node, "systemctl", "stop", "kubelet")

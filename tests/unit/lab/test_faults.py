@@ -64,7 +64,7 @@ def test_a_spoilt_snapshot_once(new_lab: Callable, tmp_path: Path, name: str, ex
     assert not trailer_is_right(spoilt)
     etcdutl = str(operator.etcd_tools("cp1") / "etcdutl")
     status = operator.run("cp1", etcdutl, "snapshot", "status", str(spoilt), ok=False)
-    # A flipped byte goes unnoticed by etcd's own look (DOMAIN 2.4).
+    # A flipped byte goes unnoticed by etcd's own look (measured).
     assert (status.returncode == 0) == (name == "snapshot-flipped-byte")
     assert trailer_is_right(operator.save_snapshot(tmp_path / "good.db"))
 

@@ -182,7 +182,7 @@ def test_watchers_that_saw_the_future_do_nothing_new(new_lab: Callable, tmp_path
     operator.kubectl("get", "nodes")  # kubelets and proxies see it
     operator.roll_back(snapshot)
     apply(operator, [CANARY, *canary_service(lab)])
-    # Everything looks well, and the worker, where nothing was restarted, does nothing new (DOMAIN 1.5).
+    # Everything looks well, and the worker, where nothing was restarted, does nothing new (measured).
     assert all(node["status"]["conditions"][-1]["status"] == "True" for node in operator.nodes().values())
     assert canary_phase(operator) == "Pending"
     assert not reaches_canary_service(operator, "w1")

@@ -20,7 +20,7 @@ def main(place: Place, words: list[str]) -> int:
         with locked(place.layout.lock):
             strikes = any(faults.fires(place.directory, fault) for fault in ("restore-fails-once", "restore-fails"))
         if strikes:
-            # What a real restore leaves when it runs out of space (DOMAIN.md 1.3): a partial member directory.
+            # What a real restore leaves when it runs out of space (measured): a partial member directory.
             database = target / "member" / "snap" / "db"
             database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             database.write_bytes(b"\0" * 4096)
