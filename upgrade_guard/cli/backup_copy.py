@@ -11,6 +11,7 @@ from upgrade_guard.cli.common import close_what_was_killed, took
 from upgrade_guard.cli.fast_commands import QuickCommand
 from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import Refused, UsageProblem
+from upgrade_guard.model import step_results
 from upgrade_guard.model.plain import run_answer
 from upgrade_guard.model.run import Kind
 from upgrade_guard.runs import preflight, resources, session
@@ -62,7 +63,7 @@ def copy(
         close_what_was_killed(front, journal, Kind.COPY)
         recorded = journaled.recorded.get(bundle)
         facts = journal.facts(recorded.run_id) if recorded else None
-        asked = {CLUSTER: facts.of("inspect/cluster")} if facts and facts.has("inspect/cluster") else {}
+        asked = {CLUSTER: facts.of(step_results.CLUSTER)} if facts and facts.has(step_results.CLUSTER) else {}
         run = session.begin(journal, config, bundle, Kind.COPY, asked)
         journal.identify(run.id, cluster=found.manifest.cluster, from_version=found.manifest.kubernetes_version)
         ended = common.drive(front, journal, config, run, Choices(), lambda runner: runner.go_on(run.id))

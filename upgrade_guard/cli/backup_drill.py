@@ -12,6 +12,7 @@ from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.plain import run_answer
 from upgrade_guard.model.run import Kind, Run
+from upgrade_guard.model.step_results import DRILLED
 from upgrade_guard.runs import resources, session
 from upgrade_guard.runs.session import Choices
 
@@ -57,7 +58,7 @@ def drill(
             ended = common.drive(front, journal, config, run, Choices(), lambda runner: runner.go_on(run.id))
         finally:
             tidy(config.state_dir)
-        result = dict(journal.facts(run.id).of("drill/restore"))
+        result = dict(journal.facts(run.id).of(DRILLED))
     front.answer(run_answer(ended) | result, lambda: _end(ended, result))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from upgrade_guard.errors import Refused, UsageProblem
 from upgrade_guard.model.run import ApprovalRecord
+from upgrade_guard.model.step_results import CLUSTER
 from upgrade_guard.runs.resources import now, operator
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def refuse_to_give_up(site: Site, journal: Journal, run_id: str, names: tuple[st
     from upgrade_guard.steps.lost_nodes import answers_now
 
     facts = journal.facts(run_id)
-    nodes = from_json(Cluster, facts.of("inspect/cluster")).nodes if facts.has("inspect/cluster") else ()
+    nodes = from_json(Cluster, facts.of(CLUSTER)).nodes if facts.has(CLUSTER) else ()
     known = {node.name: node for node in nodes}
     for name in names:
         if name not in known:

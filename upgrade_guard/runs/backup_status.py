@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from upgrade_guard.errors import GuardError
 from upgrade_guard.model.plain import run_answer
 from upgrade_guard.model.run import Kind, ProvenSnapshot, Run
+from upgrade_guard.model.step_results import DRILLED
 from upgrade_guard.runs import resources
 from upgrade_guard.vault.freshness import Failure, Freshness, ScheduledEnd, span
 from upgrade_guard.vault.schedule import Schedule, remembered
@@ -130,7 +131,7 @@ def _drill(journal: Journal | None, cluster: str) -> LastDrill | None:
     if journal is None or not drills:
         return None
     passed = next((run for run in drills if run.outcome == "completed"), None)
-    result = journal.facts(passed.id).of("drill/restore") if passed else {}
+    result = journal.facts(passed.id).of(DRILLED) if passed else {}
     return LastDrill(
         at=drills[0].finished_at or drills[0].started_at,
         ok=drills[0].outcome == "completed",

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from upgrade_guard.errors import UsageProblem
-from upgrade_guard.model.cluster import Cluster
-from upgrade_guard.model.codec import Misfit, from_json
 from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.run import FINAL, OF_THE_CLUSTER, ApprovalRecord, Kind, Run, State
 from upgrade_guard.model.step import Facts, Step
+from upgrade_guard.model.step_results import known_cluster
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.cluster_lock import ClusterLock
 from upgrade_guard.steps.drift import ByHand
@@ -51,18 +50,18 @@ class Ground:
             yield
             return
         try:
-            self._lock.take(known(self._journal.facts(self._run.id)), self._approved if take_over else None)
+            self._lock.take(known_cluster(self._journal.facts(self._run.id)), self._approved if take_over else None)
             yield
         finally:
             if self._journal.run(self._run.id).state in _LET_GO:
-                for problem in self._lock.release(known(self._journal.facts(self._run.id))):
+                for problem in self._lock.release(known_cluster(self._journal.facts(self._run.id))):
                     screen.tell(problem, style="yellow")
 
     def before_change(self, step: Step, facts: Facts) -> None:
         """Raise LockHeld when somebody took the lock over, DecisionNeeded when somebody else changed the cluster."""
         if self._run.kind not in OF_THE_CLUSTER:
             return
-        cluster = known(facts)
+        cluster = known_cluster(facts)
         self._lock.still_held(cluster, look_anew=step.name.endswith(_KUBEADM))
         if cluster is not None and self._by_hand is not None:
             self._by_hand.refuse(cluster, facts, step)
@@ -93,13 +92,3 @@ def cluster_lock(site: Site, journal: Journal, run: Run, operator: str) -> Clust
         doing=f"{run.kind.value} to {run.target}",
     )
     return ClusterLock(site, owner, over, journal.head)
-
-
-def known(facts: Facts) -> Cluster | None:
-    """The cluster as the run's inspection found it; None before, and where another version wrote what is not known."""
-    if not facts.has("inspect/cluster"):
-        return None
-    try:
-        return from_json(Cluster, facts.of("inspect/cluster"))
-    except Misfit:
-        return None

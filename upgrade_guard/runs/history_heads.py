@@ -98,10 +98,10 @@ def _copies(config: Config, site: Site) -> tuple[list[Found], list[str]]:
 def _control_planes(site: Site, journal: Journal) -> tuple[list[Found], Sequence[str]]:
     """What the control planes of the newest run keep; before there was one, that which the configuration names."""
     from upgrade_guard.model.lock import LockOwner
+    from upgrade_guard.model.step_results import known_cluster
     from upgrade_guard.nodes.cluster_lock import ClusterLock
-    from upgrade_guard.runs.cluster_hold import known
 
-    clusters = (known(journal.facts(run.id)) for run in journal.runs(limit=10))
+    clusters = (known_cluster(journal.facts(run.id)) for run in journal.runs(limit=10))
     cluster = next((one for one in clusters if one is not None), None)
     kept: Sequence[KeptHead]
     try:

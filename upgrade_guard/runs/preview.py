@@ -12,6 +12,7 @@ from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.finding import Finding
 from upgrade_guard.model.run import ApprovalRecord, State
 from upgrade_guard.model.step import Facts, Phase
+from upgrade_guard.model.step_results import CLUSTER, PROVEN, PUBLISHED
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.discovery import oldest_served, read_control_planes
@@ -105,7 +106,7 @@ class GoingBack:
 def preview(site: Site, target: Version) -> Preview:
     """Look at the cluster and lay out the whole run. Raises what the looking raises."""
     cluster = read_cluster(site)
-    facts = Facts("preview", {"inspect/cluster": to_json(cluster)})
+    facts = Facts("preview", {CLUSTER: to_json(cluster)})
     workflow = UpgradeWorkflow(site, target, _nobody)
     phases = tuple(phase for state in AHEAD for phase in workflow.ahead(state, facts))
     return Preview(cluster, target, phases, judged(site, target, cluster))
@@ -153,10 +154,10 @@ def going_back(site: Site, state: State, facts: Facts, cluster: Cluster | None, 
         if not packages_touched(cluster, facts):
             return nothing
         text = "only packages were changed; abort puts them back and loses nothing"
-        if state is State.PLANNED and facts.has("prove/snapshot"):
+        if state is State.PLANNED and facts.has(PROVEN):
             text += f"; from the next step on, going back means restoring etcd: {_restoring(facts)}"
         return GoingBack(0, None, text, Changed.PACKAGES)
-    if not facts.has("snapshot/publish"):
+    if not facts.has(PUBLISHED):
         return GoingBack(None, None, "the snapshot of this run is not known")
     seconds = _restore_seconds(facts)
     if not ask:
@@ -183,7 +184,7 @@ def _goes_back_alone(site: Site, cluster: Cluster, facts: Facts) -> bool:
 
 
 def _restore_seconds(facts: Facts) -> float:
-    return float(facts.of("prove/snapshot")["restore_seconds"]) + REST_SECONDS
+    return float(facts.of(PROVEN)["restore_seconds"]) + REST_SECONDS
 
 
 def _restoring(facts: Facts) -> str:

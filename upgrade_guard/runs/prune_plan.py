@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import from_json
 from upgrade_guard.model.run import OF_THE_CLUSTER, Kind
+from upgrade_guard.model.step_results import StepName, known_cluster, left_on_node
 from upgrade_guard.runs import inventory, resources
 from upgrade_guard.steps.copies import target
 from upgrade_guard.vault.bundle import Vault
@@ -21,7 +19,6 @@ from upgrade_guard.workflows.prune import HERE, PRUNE, Removal
 if TYPE_CHECKING:
     from upgrade_guard.config import Config
     from upgrade_guard.journal import Journal
-    from upgrade_guard.model.node import NodeSettings
     from upgrade_guard.model.run import Run
     from upgrade_guard.nodes.site import Site
 
@@ -141,16 +138,17 @@ def _moved_aside(
         if run.finished_at is None or journal is None:
             continue
         facts = journal.facts(run.id)
-        if not facts.has("inspect/cluster"):
+        cluster = known_cluster(facts)
+        if cluster is None:
             continue
-        nodes = {node.name: node for node in from_json(Cluster, facts.of("inspect/cluster")).nodes}
+        nodes = {node.name: node for node in cluster.nodes}
         for step, result in facts.results.items():
-            node = nodes.get(step.split("/")[1]) if step.count("/") > 1 else None
-            if node is None:
+            name = StepName.of(step)
+            node = nodes.get(name.node)
+            left = None if node is None else left_on_node(name, result, site.settings(node.name), run.id)
+            if node is None or left is None or (node.name, left[0]) in listed:
                 continue
-            path, how = _left_by(step, result, site.settings(node.name), run.id)
-            if not path or (node.name, path) in listed:
-                continue
+            path, how = left
             listed.add((node.name, path))
             try:
                 if not site.on(node).files.exists(path):
@@ -168,27 +166,3 @@ def _moved_aside(
             if not why:
                 removals.append(Removal(node.name, path, node=node))
     return tuple(found), removals, problems
-
-
-def _left_by(step: str, result: Mapping[str, Any], settings: NodeSettings, run_id: str) -> tuple[str, str]:
-    """The path on its node of what that step left there, and how; nothing for the others."""
-    stage, what = step.partition("/")[0], step.rpartition("/")[2]
-    if what in ("files", "manifests"):
-        return f"{settings.work_dir}/aside-{run_id}", "files moved aside"
-    if step.count("/") != 2:
-        return "", ""
-    if (stage, what) == ("keep", "packages"):
-        return f"{settings.work_dir}/packages-{run_id}", "the packages of before"
-    if (stage, what) == ("stage", "packages"):
-        return str(result.get("directory", "")), "the packages of the target"
-    if what == "kubelet-restart" and stage in ("rollback", "restore"):
-        return f"{settings.work_dir}/kubelet-restarted-{run_id}", "a note left"
-    if what == "stop-kubelet":
-        return f"{settings.kubernetes_dir}/upgrade-guard-stopped-{run_id}", "manifests moved aside"
-    if what == "swap":
-        return str(result["aside"]), "moved aside"
-    if what == "snapshot" and result.get("path"):
-        return posixpath.dirname(str(result["path"])), "a snapshot left"  # a directory of that run alone
-    if what == "evidence" and result.get("snapshot"):
-        return str(result["snapshot"]), "a snapshot left"
-    return "", ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from upgrade_guard.errors import GuardError
+from upgrade_guard.model.step_results import CLUSTER
 
 if TYPE_CHECKING:
     from upgrade_guard.journal import Journal
@@ -20,7 +21,7 @@ def going_back(site: Site, journal: Journal, run_id: str, *, ask: bool = True) -
     from upgrade_guard.runs.preview import going_back as cost
 
     facts = journal.facts(run_id)
-    known = from_json(Cluster, facts.of("inspect/cluster")) if facts.has("inspect/cluster") else None
+    known = from_json(Cluster, facts.of(CLUSTER)) if facts.has(CLUSTER) else None
     return cost(site, journal.run(run_id).state, facts, known, ask=ask)
 
 

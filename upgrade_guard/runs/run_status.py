@@ -117,11 +117,12 @@ def standing(config: Config, journal: Journal, run: Run) -> Standing:
 def _stranger(config: Config, journal: Journal, run: Run) -> LockOwner | None:
     """Another run that has the cluster now; None also where no control plane answers."""
     from upgrade_guard.errors import GuardError
-    from upgrade_guard.runs.cluster_hold import cluster_lock, known
+    from upgrade_guard.model.step_results import known_cluster
+    from upgrade_guard.runs.cluster_hold import cluster_lock
 
     try:
         with resources.looking(config) as site:
-            return cluster_lock(site, journal, run, "").stranger(known(journal.facts(run.id)))
+            return cluster_lock(site, journal, run, "").stranger(known_cluster(journal.facts(run.id)))
     except GuardError:
         return None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from upgrade_guard import __version__
 from upgrade_guard.errors import GuardError
 from upgrade_guard.model.run import ApprovalRecord, Kind, Run
+from upgrade_guard.model.step_results import CLUSTER
 from upgrade_guard.model.version import Version
 from upgrade_guard.runs.approvals import given_up, wants_everything
 from upgrade_guard.runs.frozen_settings import freeze, kept
@@ -238,8 +239,8 @@ def identified(journal: Journal, config: Config, run_id: str) -> Run:
     if run.from_version:
         return run
     facts = journal.facts(run_id)
-    if not facts.has("inspect/cluster"):
+    if not facts.has(CLUSTER):
         return run
-    found = facts.of("inspect/cluster")
+    found = facts.of(CLUSTER)
     journal.identify(run_id, cluster=config.cluster.name or found["name"], from_version=found["version"])
     return journal.run(run_id)

@@ -8,6 +8,7 @@ from upgrade_guard.errors import EvidenceLost, GuardError, Refused
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.run import CopyRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import COUNTED, copies_made, copy_to
 from upgrade_guard.nodes.etcd_programs import own_directory
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.snapshot import bundle_of
@@ -141,21 +142,21 @@ def copy(
                 raise
             failed.append(problem.message)
 
-    return Step(f"copy/{number}", f"copy the bundle to {url} and read it back", probe, act, lasting=False)
+    return Step(copy_to(number), f"copy the bundle to {url} and read it back", probe, act, lasting=False)
 
 
 def enough(site: Site) -> Step:
     """The required number of copies read back equal, at least one of them off the control plane."""
 
     def look(facts: Facts) -> Seen:
-        made = [facts.of(name) for name in facts.results if name.startswith("copy/") and name != "copy/enough"]
-        equal = [one for one in made if one["read_back"]]
+        made = copies_made(facts)
+        equal = [one for one in made if one.read_back]
         required = site.config.vault.offsite_required
         if len(equal) < required:
-            reasons = "; ".join(f"{one['target']}: {one['why']}" for one in made if not one["read_back"])
+            reasons = "; ".join(f"{one.target}: {one.why}" for one in made if not one.read_back)
             return NotDone(f"{len(equal)} of {required} required copies read back equal. {reasons}".strip())
-        if not any(one["off_control_plane"] for one in equal):
+        if not any(one.off_control_plane for one in equal):
             return NotDone("every copy is on a control-plane node")
         return Done({"copies": len(equal)})
 
-    return observation("copy/enough", "count the copies", look)
+    return observation(COUNTED, "count the copies", look)

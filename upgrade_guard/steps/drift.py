@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from upgrade_guard.errors import DecisionNeeded, GuardError
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Facts, Step
+from upgrade_guard.model.step_results import PUT_BACK, StepName, of_node
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.kubeadm import VERSIONED, manifest_images
@@ -33,11 +34,11 @@ class ByHand:
 
     def refuse(self, cluster: Cluster, facts: Facts, step: Step) -> None:
         """Raise DecisionNeeded with every difference: of all nodes once in a process, then of the step's own node."""
-        stage, _, rest = step.name.partition("/")
-        if stage not in _FORWARD or "/put-back/" in step.name:
+        name = StepName.of(step.name)
+        if name.stage not in _FORWARD or name.within == PUT_BACK:
             return
         with self._looking:
-            own = [node for node in cluster.nodes if rest.startswith(f"{node.name}/")]
+            own = [node for node in cluster.nodes if node.name == name.node]
             nodes = own if self._seen_all else list(cluster.nodes)
             found = tuple(reason for node in nodes for reason in self._differences(node, facts))
             self._seen_all = not found
@@ -80,4 +81,4 @@ class ByHand:
         return f"{now}; it was {recorded} when this run looked, and this run goes to {self._target}"
 
     def _touched(self, node: Node, facts: Facts, work: str) -> bool:
-        return any(facts.touched(f"{stage}/{node.name}/{work}") for stage in _FORWARD)
+        return any(facts.touched(of_node(stage, node.name, work)) for stage in _FORWARD)

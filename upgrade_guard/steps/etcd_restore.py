@@ -11,6 +11,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.etcd import EtcdManifest, Member
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import ROLLBACK, of_node
 from upgrade_guard.nodes.site import NodeTools, Site
 from upgrade_guard.steps.quiesce import Rest, refuse_unless_at_rest
 from upgrade_guard.steps.snapshot import bundle_of
@@ -22,6 +23,7 @@ BUMP = 1_000_000_000
 WRITES_A_SECOND = 1500
 """The most that etcd's documentation reckons with when it recommends BUMP."""
 
+REMOVE_MEMBER = "remove-member"
 SETTLED = "rollback/restore-settings"
 
 
@@ -323,5 +325,9 @@ def remove_member(site: Site, cluster: Cluster, node: Node) -> Step:
             site.etcdctl(cluster.control_planes[0]).member_remove(member.id)
 
     return Step(
-        f"rollback/{node.name}/remove-member", f"remove the etcd member of {node.name}", probe, act, changes_node=True
+        of_node(ROLLBACK, node.name, REMOVE_MEMBER),
+        f"remove the etcd member of {node.name}",
+        probe,
+        act,
+        changes_node=True,
     )

@@ -12,6 +12,7 @@ from upgrade_guard.checks.nodes import CLOCK_TOLERANCE
 from upgrade_guard.errors import StepFailed
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.model.step_results import first_of_each_node
 from upgrade_guard.nodes.site import NodeTools, Site
 from upgrade_guard.steps.snapshot import bundle_of
 from upgrade_guard.steps.step_helpers import noting
@@ -41,11 +42,7 @@ def fence(site: Site, nodes: Iterable[Node], grace: int) -> tuple[Step, ...]:
 
 def not_fenced(facts: Facts) -> dict[str, str]:
     """Nodes on which a pod may have run twice for a while, and why."""
-    found: dict[str, str] = {}
-    for name, result in facts.results.items():
-        if NOT_FENCED in result:
-            found.setdefault(name.split("/")[1], str(result[NOT_FENCED]))
-    return found
+    return first_of_each_node(facts, NOT_FENCED)
 
 
 def begun_since(sandboxes: Iterable[Sandbox], containers: Iterable[Container], since: float) -> dict[str, str]:

@@ -18,6 +18,7 @@ from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.finding import Finding, Severity
 from upgrade_guard.model.run import Event, NodeRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import BASELINE, CHECKS, CLUSTER
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.etcd_programs import PROGRAMS
 from upgrade_guard.nodes.site import Site
@@ -75,7 +76,7 @@ def refusing_lost(step: Step) -> Step:
 
 def cluster(facts: Facts) -> Cluster:
     """The cluster as it was inspected in this run. Raises KeyError before that."""
-    return from_json(Cluster, facts.of("inspect/cluster"))
+    return from_json(Cluster, facts.of(CLUSTER))
 
 
 def etcd_tools(site: Site) -> Step:
@@ -111,7 +112,7 @@ def see_cluster(site: Site) -> Step:
         require_control_plane(found)
         return Done(to_json(found), records=node_records(site, found))
 
-    return observation("inspect/cluster", "read the cluster", look)
+    return observation(CLUSTER, "read the cluster", look)
 
 
 def node_records(site: Site, found: Cluster) -> tuple[NodeRecord, ...]:
@@ -134,7 +135,7 @@ def see_baseline(site: Site) -> Step:
     def look(facts: Facts) -> Seen:
         return Done(to_json(baseline.capture(site.any_api(cluster(facts)))))
 
-    return observation("inspect/baseline", "record how everything is now", look)
+    return observation(BASELINE, "record how everything is now", look)
 
 
 def see_checks(site: Site, target: Version) -> Step:
@@ -146,7 +147,7 @@ def see_checks(site: Site, target: Version) -> Step:
         worth_reading = [to_json(one) for one in found if one.severity is not Severity.OK]
         return Done({"findings": worth_reading, "asked": len(found)})
 
-    return observation("inspect/checks", "check that the upgrade may begin", look)
+    return observation(CHECKS, "check that the upgrade may begin", look)
 
 
 def findings(site: Site, target: Version, known: Cluster | None = None) -> tuple[Finding, ...]:

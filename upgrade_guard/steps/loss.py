@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from upgrade_guard.errors import GuardError
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Facts
+from upgrade_guard.model.step_results import PUBLISHED
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.rollback_choice import Path, chosen
 from upgrade_guard.steps.snapshot import bundle_of
@@ -25,12 +26,12 @@ def revision_now(site: Site, nodes: Iterable[Node]) -> int | None:
 def written_since(site: Site, cluster: Cluster, facts: Facts) -> int | None:
     """How many revisions etcd has had since the snapshot; None when it does not answer."""
     now = revision_now(site, cluster.control_planes)
-    return None if now is None else max(0, now - int(facts.of("snapshot/publish")["revision"]))
+    return None if now is None else max(0, now - int(facts.of(PUBLISHED)["revision"]))
 
 
 def beyond_budget(site: Site, cluster: Cluster, facts: Facts) -> str:
     """Why a person is asked before everything is taken back: too much would be lost, and the API serves. Else ""."""
-    if not facts.has("snapshot/publish") or not _serves(site, cluster):
+    if not facts.has(PUBLISHED) or not _serves(site, cluster):
         return ""
     if chosen(site, cluster, facts)[0] is not Path.WHOLE:
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.run import ApprovalRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import CHECKS, KUBEADM_PLAN
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import kubeadm, packages
@@ -22,7 +23,7 @@ def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Pha
         "plan",
         "Plan",
         steps=(
-            kubeadm.plan(site, first, target, "plan/kubeadm-plan"),
+            kubeadm.plan(site, first, target, KUBEADM_PLAN),
             approval(cluster, target, approve),
             packages.point_source(site, first, f"{prefix}/package-source", old, target),
             packages.install(site, first, f"{prefix}/kubeadm", target, ("kubeadm",)),
@@ -56,7 +57,7 @@ def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:
 
 def consequences(facts: Facts, cluster: Cluster) -> list[str]:
     """What the drains take with them, and what cannot be judged afterwards."""
-    found = facts.of("inspect/checks")["findings"] if facts.has("inspect/checks") else ()
+    found = facts.of(CHECKS)["findings"] if facts.has(CHECKS) else ()
     told = [str(one["message"]) for one in found if one["check"] == "pods-can-leave"]
     told += [
         f"the way back of {node.name} needs the package repository: {facts.of(packages.kept_name(node))['why']}"
@@ -73,7 +74,7 @@ def consequences(facts: Facts, cluster: Cluster) -> list[str]:
 
 def shown(facts: Facts, cluster: Cluster) -> str:
     """kubeadm's table and what add-ons need, as an operator reads it before the yes."""
-    rows = facts.of("plan/kubeadm-plan")["components"]
+    rows = facts.of(KUBEADM_PLAN)["components"]
     width = max((len(f"{row['component']} {row['node']}") for row in rows), default=0)
     lines = [
         f"  {(row['component'] + ' ' + row['node']).ljust(width)}  {row['current']} -> {row['target']}" for row in rows

@@ -11,6 +11,7 @@ from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.etcd import MemberHash
 from upgrade_guard.model.run import Event, ProofRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import PROVEN, PUBLISHED, SAVED
 from upgrade_guard.nodes.site import Site, etcd_of
 from upgrade_guard.steps.snapshot import bundle_of
 from upgrade_guard.vault.bundle import Bundle
@@ -26,7 +27,7 @@ def prove_snapshot(site: Site, cluster: Cluster) -> Step:
     """All levels of the proof, against what the live member said when it served the snapshot."""
 
     def expected(facts: Facts) -> Expected:
-        notes = facts.of("snapshot/save")
+        notes = facts.of(SAVED)
         live = from_json(MemberHash, notes["live_hash"])
         return Expected(
             revision_at_least=notes["at_least"],
@@ -35,7 +36,7 @@ def prove_snapshot(site: Site, cluster: Cluster) -> Step:
         )
 
     def tools(facts: Facts) -> LocalEtcdTools:
-        return site.local_etcd_tools(etcd_of(cluster.node(facts.of("snapshot/save")["source"])).image)
+        return site.local_etcd_tools(etcd_of(cluster.node(facts.of(SAVED)["source"])).image)
 
     def failed(verdict: Proof) -> GuardError:
         why = "etcd compacted while the snapshot was taken" if verdict.retake else verdict.message
@@ -105,7 +106,7 @@ def proving(
             raise failed(verdict)
         verdicts.append((bundle.manifest_sha256, verdict))
 
-    return Step("prove/snapshot", "prove the snapshot by restoring it", probe, act)
+    return Step(PROVEN, "prove the snapshot by restoring it", probe, act)
 
 
 def shortfalls(verdict: Proof, bundle: Bundle) -> tuple[str, ...]:
@@ -126,8 +127,8 @@ def mismatches(facts: Facts) -> tuple[str, ...]:
     An earlier version kept neither the levels nor the digest of the manifest in the result: what is not there was not
     compared by it, and a run that it began goes on.
     """
-    proven, taken = facts.of("prove/snapshot"), facts.of("snapshot/save")
-    published = facts.of("snapshot/publish")
+    proven, taken = facts.of(PROVEN), facts.of(SAVED)
+    published = facts.of(PUBLISHED)
     reasons = []
     if missing := [name for name in LEVELS if name not in proven.get("levels", LEVELS)]:
         reasons.append(f"The proof on record lacks {', '.join(missing)}.")

@@ -13,11 +13,12 @@ from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.etcd import EtcdManifest
 from upgrade_guard.model.run import SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.model.step_results import CLUSTER, GIVEN_BUNDLE
 from upgrade_guard.nodes.site import Site, etcd_of
 from upgrade_guard.steps.copies import target
 from upgrade_guard.steps.inspect import node_records
 from upgrade_guard.steps.packages import installed_version
-from upgrade_guard.steps.snapshot import CHOSEN, bundle_of
+from upgrade_guard.steps.snapshot import bundle_of
 from upgrade_guard.steps.step_helpers import observation
 from upgrade_guard.tools.api_server import own_url
 from upgrade_guard.tools.etcd_manifest import parse_etcd_manifest
@@ -73,8 +74,8 @@ def find_bundle(site: Site, what: Wanted, recorded: Recorded) -> Step:
     def vouched_for(bundle: Bundle, facts: Facts) -> bool:
         """Does the journal, or the target that was asked a moment ago, say that it is this one?"""
         digests = [recorded(bundle), *brought]
-        if facts.has(CHOSEN):
-            digests.append(facts.of(CHOSEN).get("manifest_sha256", ""))
+        if facts.has(GIVEN_BUNDLE):
+            digests.append(facts.of(GIVEN_BUNDLE).get("manifest_sha256", ""))
         return not what.source or bundle.manifest_sha256 in digests
 
     def probe(facts: Facts) -> Seen:
@@ -100,7 +101,7 @@ def find_bundle(site: Site, what: Wanted, recorded: Recorded) -> Step:
         progress = lambda text: site.transcript.output("here", f"fetch: {text}\n")  # noqa: E731 - one expression
         brought.append(target(site, what.source).fetch(what.name, site.vault, progress).manifest_sha256)
 
-    return Step(CHOSEN, f"read the bundle {what.name}", probe, act, lasting=False)
+    return Step(GIVEN_BUNDLE, f"read the bundle {what.name}", probe, act, lasting=False)
 
 
 def see_cluster(site: Site) -> Step:
@@ -110,7 +111,7 @@ def see_cluster(site: Site) -> Step:
         found = cluster_of(site, bundle_of(site, facts))
         return Done(to_json(found), records=node_records(site, found))
 
-    return observation("inspect/cluster", "read the cluster out of the bundle", look)
+    return observation(CLUSTER, "read the cluster out of the bundle", look)
 
 
 def cluster_of(site: Site, bundle: Bundle) -> Cluster:

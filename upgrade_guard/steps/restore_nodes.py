@@ -9,6 +9,7 @@ from upgrade_guard.errors import HostUnreachable
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.model.step_results import RESTORE, first_of_each_node
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.discovery import why_left_out
@@ -45,12 +46,7 @@ def see_nodes(site: Site, cluster: Cluster) -> Step:
 
 def given_up(facts: Facts) -> dict[str, str]:
     """The workers that did not come up, and why: the first reason of each."""
-    found: dict[str, str] = {}
-    for name, result in facts.results.items():
-        words = name.split("/")
-        if GIVEN_UP in result and len(words) == len(("restore", "node", "step")):
-            found.setdefault(words[1], str(result[GIVEN_UP]))
-    return found
+    return first_of_each_node(facts, GIVEN_UP, (RESTORE,))
 
 
 def in_service(facts: Facts) -> Cluster:

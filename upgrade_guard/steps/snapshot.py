@@ -15,12 +15,14 @@ from typing import Any
 
 from upgrade_guard import __version__
 from upgrade_guard.errors import EvidenceLost, GuardError, Refused, StepFailed
+from upgrade_guard.model import step_results
 from upgrade_guard.model.cluster import COMPONENTS, Cluster, Node
 from upgrade_guard.model.codec import from_json, to_json
 from upgrade_guard.model.etcd import Member, MemberHash, MemberStatus
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.run import Event, SnapshotRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import GIVEN_BUNDLE, PUBLISHED, ROLLBACK, SAVED, StepName, copies_made, files_of
 from upgrade_guard.nodes.site import NodeTools, Site
 from upgrade_guard.vault import node_files
 from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, BundleManifest, NodeFiles, bundle_name, examine
@@ -150,7 +152,7 @@ def save_etcd(site: Site, cluster: Cluster) -> Step:
         }
         taken.append(notes)
 
-    return Step("snapshot/save", "save an etcd snapshot from the leader", probe, act)
+    return Step(SAVED, "save an etcd snapshot from the leader", probe, act)
 
 
 def _taken_as_it_is(site: Site, node: Node, remote: str, local: Path) -> bool:
@@ -289,7 +291,7 @@ def publish(site: Site, cluster: Cluster) -> Step:
     """One directory, complete or absent: the bundle. What it is made of, and what it says, is what the journal has."""
 
     def name(facts: Facts) -> str:
-        return bundle_name(cluster.name, datetime.fromisoformat(facts.of("snapshot/save")["taken_at"]), facts.run_id)
+        return bundle_name(cluster.name, step_results.saved(facts).taken_at, facts.run_id)
 
     def probe(facts: Facts) -> Seen:
         if name(facts) not in site.vault.names():
@@ -299,7 +301,7 @@ def publish(site: Site, cluster: Cluster) -> Step:
         except Refused as problem:
             raise EvidenceLost(problem.message, hint=RETAKE) from problem
         refuse_other_content(bundle, cluster, facts)
-        notes = facts.of("snapshot/save")
+        notes = facts.of(SAVED)
         return Done(
             {
                 "bundle": bundle.name,
@@ -333,12 +335,12 @@ def publish(site: Site, cluster: Cluster) -> Step:
         manifest = replace(manifest, history_head=head, history_signature=site.signature_of(head))
         site.vault.publish(staging, manifest, name(facts), _recorded_digests(cluster, facts))
 
-    return Step("snapshot/publish", "publish the bundle", probe, act)
+    return Step(PUBLISHED, "publish the bundle", probe, act)
 
 
 def bundle_manifest(cluster: Cluster, facts: Facts, listings: Mapping[str, NodeFiles]) -> BundleManifest:
     """What the bundle says of itself; the vault adds the digests of the files. `listings` has one for each node."""
-    notes = facts.of("snapshot/save")
+    notes = facts.of(SAVED)
     return BundleManifest(
         cluster=cluster.name,
         run_id=facts.run_id,
@@ -386,22 +388,18 @@ def refuse_other_content(bundle: Bundle, cluster: Cluster, facts: Facts) -> None
 
 def _of_files(facts: Facts, node: Node, key: str) -> str:
     """What the journal has of the files of a node. An earlier version did not keep every digest: "" equals none."""
-    return str(facts.of(f"snapshot/files/{node.name}").get(key, ""))
+    return str(facts.of(files_of(node.name)).get(key, ""))
 
 
 def _recorded_digests(cluster: Cluster, facts: Facts) -> dict[str, str]:
     """File of the bundle to the SHA-256 that the journal has of it."""
     archives = {f"files-{node.name}.tar.gz": _of_files(facts, node, "sha256") for node in cluster.control_planes}
-    return {SNAPSHOT: facts.of("snapshot/save")["sha256"], **archives}
-
-
-CHOSEN = "restore/bundle"
-"""The step that finds the bundle which a restore is about."""
+    return {SNAPSHOT: step_results.saved(facts).sha256, **archives}
 
 
 def named_bundle(facts: Facts) -> Mapping[str, Any]:
     """Which bundle this run is about: the one that it published, or the one that it was given."""
-    return facts.of(CHOSEN) if facts.has(CHOSEN) else facts.of("snapshot/publish")
+    return facts.of(GIVEN_BUNDLE) if facts.has(GIVEN_BUNDLE) else facts.of(PUBLISHED)
 
 
 def bundle_of(site: Site, facts: Facts) -> Bundle:
@@ -432,7 +430,7 @@ def _exchanged(bundle: Bundle, facts: Facts) -> str:
 
 def _instead_of(site: Site, name: str, facts: Facts) -> str:
     """What to type: a way back needs this very bundle, before it a new one is as good."""
-    if not facts.has(CHOSEN) and not any(step.startswith("rollback/") for step in facts.started):
+    if not facts.has(GIVEN_BUNDLE) and not any(StepName.of(step).stage == ROLLBACK for step in facts.started):
         return RETAKE
     place = site.vault.path / name
     return f"put a copy of it ({copies_of(name, facts)}) in the place of {place}, then: upgrade-guard resume"
@@ -440,8 +438,7 @@ def _instead_of(site: Site, name: str, facts: Facts) -> str:
 
 def copies_of(name: str, facts: Facts) -> str:
     """Where this run has copied the bundle to, and read it back; for people."""
-    made = [facts.of(step) for step in facts.results if step.startswith("copy/") and step != "copy/enough"]
-    places = ", ".join(f"{one['target'].rstrip('/')}/{name}" for one in made if one["read_back"])
+    places = ", ".join(f"{one.target.rstrip('/')}/{name}" for one in copies_made(facts) if one.read_back)
     return places or "upgrade-guard backup list --remote"
 
 

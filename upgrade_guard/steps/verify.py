@@ -10,6 +10,7 @@ from upgrade_guard.model.codec import from_json
 from upgrade_guard.model.finding import Severity
 from upgrade_guard.model.run import Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import BASELINE
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.canary import canary
@@ -150,7 +151,7 @@ def workloads_as_before(
     """What ran at the inspection runs now."""
 
     def look(facts: Facts) -> Seen:
-        before = from_json(Baseline, facts.of("inspect/baseline"))
+        before = from_json(Baseline, facts.of(BASELINE))
         findings = compare(before, capture(site.any_api(cluster)), serving, without, restored=restored)
         wrong = [one.message for one in findings if one.severity is Severity.BLOCKING]
         if wrong:

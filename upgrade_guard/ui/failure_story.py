@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from upgrade_guard.model.run import CommandRow, Event, Kind, Outcome, State
+from upgrade_guard.model.step_results import kept_of_before
 from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.stages import Attempt, Stage
 from upgrade_guard.ui.tables import Story
@@ -93,7 +92,7 @@ def way_back(story: Story, stages: tuple[Stage, ...]) -> WayBack | None:
             for one in stage.attempts
             if one.name.startswith(("rollback/verify/", "restore/verify/")) and one.outcome is Outcome.SUCCEEDED
         ),
-        tuple(dict.fromkeys(_kept(results))),
+        tuple(dict.fromkeys(kept_of_before(results))),
         story.snapshots[-1].taken_at if whole else None,
         begun[0].at if whole else None,
     )
@@ -102,24 +101,6 @@ def way_back(story: Story, stages: tuple[Stage, ...]) -> WayBack | None:
 def _said(stage: Stage, attempt: Attempt) -> str:
     told = any(attempt.detail.startswith(reason) for reason in stage.reasons if reason)
     return "" if told else attempt.detail
-
-
-def _kept(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    found = []
-    for name, result in results.items():
-        if name.startswith(("rollback/", "restore/")):
-            node = name.split("/")[1]
-            if aside := result.get("aside"):
-                found.append((f"etcd's data as it was before, on {node}", str(aside)))
-            if (directory := result.get("directory")) and result.get("kept"):
-                found.append(("logs of that state", str(directory)))
-            if listed := result.get("list"):
-                found.append(("what was taken back, object by object", str(listed)))
-            if name.endswith("/snapshot") and (path := result.get("path")):
-                found.append((f"the snapshot that was restored, in the clear, on {node}", str(path)))
-            if result.get("snapshot"):
-                found.append((f"a last snapshot of that state, on {node}", str(result["snapshot"])))
-    return found
 
 
 def _commands(story: Story, attempt: Attempt) -> tuple[CommandRow, ...]:

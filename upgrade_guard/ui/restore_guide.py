@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from upgrade_guard.model.run import Outcome, SnapshotRecord
+from upgrade_guard.model.step_results import SAVED
 from upgrade_guard.ui.tables import Story
 from upgrade_guard.ui.vocabulary import visible
 
@@ -30,7 +31,7 @@ def ways(story: Story, pasteable: Callable[[str], str]) -> tuple[Way, ...]:
         return ()
     snapshot = story.snapshots[-1]
     found = [_look(snapshot), _with_upgrade_guard(story, snapshot, pasteable), *_copies(story, snapshot)]
-    members = _result(story, "snapshot/save").get("members") or []
+    members = _result(story, SAVED).get("members") or []
     if members:
         found.append(_by_hand(story, members))
     return tuple(replace(way, lines=tuple(_one_line(line) for line in way.lines)) for way in found)

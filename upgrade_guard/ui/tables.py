@@ -28,9 +28,10 @@ from upgrade_guard.model.run import (
     Transition,
 )
 from upgrade_guard.model.step import Phase
+from upgrade_guard.model.step_results import chosen_way
 from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.durations import durations
-from upgrade_guard.ui.stages import Attempt, attempts, stages
+from upgrade_guard.ui.stages import attempts, stages
 
 _SEVERITY = {
     Severity.OK: ("ok", "green"),
@@ -153,7 +154,7 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
             yield one.began, "step", f"{one.name} started and never concluded: in doubt", "bold yellow"
             continue
         style = "" if one.outcome is Outcome.SUCCEEDED else "red"
-        detail = f": {said}" if (said := one.detail or _chosen(one)) else ""
+        detail = f": {said}" if (said := one.detail or chosen_way(one.name, one.result)) else ""
         took = vocabulary.duration(one.seconds or 0.0)
         yield one.ended, "step", f"{one.name}{number} {vocabulary.ENDED[one.outcome]} in {took}{detail}", style
     for row in story.steps:
@@ -182,12 +183,6 @@ def _events(story: Story, *, verbose: bool) -> Iterable[tuple[datetime, str, str
             ended = "ran out of time" if command.exit_status is None else f"exit {command.exit_status}"
             text = f"{command.host} $ {shlex.join(command.argv)}: {ended} in {vocabulary.duration(command.duration)}"
             yield command.started_at, "command", text, "dim"
-
-
-def _chosen(one: Attempt) -> str:
-    """What a step decided, and why, where its result says so: the way back of a rollback."""
-    path, why = one.result.get("path"), one.result.get("why")
-    return f"{path}, because {why}" if one.name.endswith("/path") and path and why else ""
 
 
 def is_plumbing(command: CommandRow) -> bool:

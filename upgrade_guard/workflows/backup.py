@@ -12,6 +12,7 @@ from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.finding import Severity
 from upgrade_guard.model.run import Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import CLUSTER
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.copies import copies
@@ -52,7 +53,7 @@ class BackupWorkflow(Ungated):
     def aborting(self, facts: Facts) -> tuple[Phase, ...]:
         """What it had gathered is removed before it is closed."""
         (close,) = super().aborting(facts)
-        if not facts.has("inspect/cluster"):
+        if not facts.has(CLUSTER):
             return (close,)
         return (Phase("clear", "Clear up", (clear(self.site, inspected_cluster(facts)),)), close)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from upgrade_guard.errors import Refused
 from upgrade_guard.model.run import Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import DRILLED
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.copies import target as target_at
 from upgrade_guard.vault.bundle import SNAPSHOT, Bundle, Vault
@@ -169,7 +170,7 @@ def restore(site: Site, subject: str) -> Step:
             )
         tried.append((bundle, found))
 
-    return Step("drill/restore", "restore the bundle into scratch, start etcd on it, compare and count", probe, act)
+    return Step(DRILLED, "restore the bundle into scratch, start etcd on it, compare and count", probe, act)
 
 
 def result_of(bundle: Bundle, found: Drill) -> dict[str, object]:

@@ -14,6 +14,7 @@ from upgrade_guard.errors import GuardError
 from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen
+from upgrade_guard.model.step_results import StepName
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.control_plane_back import others_serve
 from upgrade_guard.steps.loss import beyond_budget
@@ -156,9 +157,9 @@ RUNGS = (
 
 def rung_of(step: str) -> Rung:
     """The rung for a step, by its name. Raises LookupError."""
-    stage, work = step.partition("/")[0], step.rpartition("/")[2]
+    name = StepName.of(step)
     for rung in RUNGS:
-        if rung.stage == stage and (not rung.works or work in rung.works):
+        if rung.stage == name.stage and (not rung.works or name.work in rung.works):
             return rung
     raise LookupError(f"no rung for {step}")
 
@@ -197,11 +198,12 @@ def answer(site: Site, cluster: Cluster, facts: Facts, failures: Iterable[tuple[
 def _goes_back_alone(cluster: Cluster, problems: tuple[tuple[str, GuardError], ...]) -> Node | None:
     """The control plane that failed, where there are others and its failure is no reason to take them back too."""
     first, *others = cluster.control_planes
-    step = problems[0][0]
-    if len(problems) > 1 or not others or rung_of(step).others == BACK:
+    failed = problems[0][0]
+    if len(problems) > 1 or not others or rung_of(failed).others == BACK:
         return None
-    node = cluster.node(step.split("/")[1])
-    return None if node == first and step.endswith("/settled") else node
+    name = StepName.of(failed)
+    node = cluster.node(name.node)
+    return None if node == first and name.work == "settled" else node
 
 
 def _wanted_back(site: Site, rungs: list[Rung]) -> bool:

@@ -10,6 +10,7 @@ from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import from_json
 from upgrade_guard.model.run import ApprovalRecord, Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step_results import GIVEN_BUNDLE
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site, etcd_of
 from upgrade_guard.steps import etcd_restore, failure_archive, fencing, verify
@@ -21,7 +22,7 @@ from upgrade_guard.steps.quiesce import Rest, quiesce
 from upgrade_guard.steps.restore_bundle import Recorded, Wanted, find_bundle, see_cluster
 from upgrade_guard.steps.restore_nodes import GIVEN_UP, NODES, in_service, see_nodes
 from upgrade_guard.steps.restore_survey import GROUND, certificates_hold, etcd_programs, see_ground
-from upgrade_guard.steps.snapshot import CHOSEN, bundle_of, problems_of
+from upgrade_guard.steps.snapshot import bundle_of, problems_of
 from upgrade_guard.steps.step_helpers import noting, observation
 from upgrade_guard.vault.drill import stated
 from upgrade_guard.vault.proof import Expected, Proof
@@ -117,7 +118,7 @@ def cost(site: Site, facts: Facts) -> str:
 
 def lost_writes(facts: Facts) -> str:
     """Which writes the restore loses, as far as it is known."""
-    taken = facts.of(CHOSEN)
+    taken = facts.of(GIVEN_BUNDLE)
     now = facts.of(GROUND)["revision_now"]
     if now is None:
         return f"Lost: everything written after {taken['taken_at'][:19]}Z; etcd did not answer, so nobody can count it."

@@ -10,6 +10,7 @@ from upgrade_guard.errors import DecisionNeeded, HostUnreachable, StepFailed
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.run import ApprovalRecord, Event
 from upgrade_guard.model.step import Done, Facts, Phase, Seen, Step
+from upgrade_guard.model.step_results import ALONE, ROLLBACK, StepName
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import control_plane_back, etcd_restore, kubelet, lost_nodes, packages
@@ -88,12 +89,15 @@ def given_up_steps(facts: Facts, *, everything: bool = False) -> tuple[str, ...]
     """What was begun and is not finished any more: on nodes that a person has given up since, and of the way back of
     one control plane where a person wants `everything` back since.
     """
-    gone = tuple(f"rollback/{name}/" for name in lost_nodes.given_up(facts))
-    ours = "/remove-member"
-    left = [name for name in sorted(facts.started) if name.startswith(gone) and not name.endswith(ours)]
-    if everything or facts.has(EVERYTHING):
-        left += [name for name in sorted(facts.started) if name.startswith("rollback/") and "/alone/" in name]
-    return tuple(left)
+    gone = lost_nodes.given_up(facts)
+    alone_too = everything or facts.has(EVERYTHING)
+
+    def is_left(name: StepName) -> bool:
+        if name.stage != ROLLBACK:
+            return False
+        return (name.node in gone and name.work != etcd_restore.REMOVE_MEMBER) or (alone_too and name.within == ALONE)
+
+    return tuple(text for text in sorted(facts.started) if is_left(StepName.of(text)))
 
 
 def sound_bundle(site: Site) -> Step:

@@ -11,6 +11,7 @@ from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import ApprovalRecord, Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen
+from upgrade_guard.model.step_results import CLUSTER, PROVEN, PUBLISHED, copies_made
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import lost_nodes
@@ -93,14 +94,14 @@ class UpgradeWorkflow:
     def aborting(self, facts: Facts) -> tuple[Phase, ...]:
         """Packages go back before a run is closed; a run that changed none is closed at once."""
         close = Phase("abort", "Close the run", (), event=Event.RUN_ABORTED)
-        if not facts.has("inspect/cluster"):
+        if not facts.has(CLUSTER):
             return (close,)
         cluster = inspected_cluster(facts)
         return (*way_back.packages_only(self.site, cluster, cluster, facts), close)
 
     def control_plane_touched(self, facts: Facts) -> bool:
         """Has kubeadm run on a control plane?"""
-        return facts.has("inspect/cluster") and control_plane_touched(inspected_cluster(facts), facts)
+        return facts.has(CLUSTER) and control_plane_touched(inspected_cluster(facts), facts)
 
     def outdated(self, facts: Facts) -> tuple[str, ...]:
         """Who goes back now and who later, where a machine was lost or came back since that was decided."""
@@ -125,7 +126,7 @@ class UpgradeWorkflow:
         snapshot_cluster_id = ""
         equal: list[str] = []
         off = 0
-        taken = facts.has("snapshot/publish")
+        taken = facts.has(PUBLISHED)
         if taken:
             try:
                 bundle = bundle_of(self.site, facts)
@@ -140,26 +141,25 @@ class UpgradeWorkflow:
                     for node in cluster.control_planes
                     if node.name not in bundle.manifest.node_files or not bundle.node_archive(node.name).exists()
                 )
-                for name in facts.results:
-                    if not name.startswith("copy/") or name == "copy/enough" or not facts.of(name)["read_back"]:
+                for copy in copies_made(facts):
+                    if not copy.read_back:
                         continue
-                    url = facts.of(name)["target"]
-                    differing = self._read_back(url, bundle)
+                    differing = self._read_back(copy.target, bundle)
                     if differing and not touched:
                         problems += differing
                     else:
                         # Once the control plane has begun to change, the way forward loses nothing and the way back
                         # needs the bundle of this machine: a copy that is away for an hour must not end the upgrade.
                         notes += differing
-                        equal.append(url)
-                        off += bool(facts.of(name)["off_control_plane"])
+                        equal.append(copy.target)
+                        off += copy.off_control_plane
         live_id, alarms = self._etcd_now(facts)
-        proven = facts.has("prove/snapshot")
+        proven = facts.has(PROVEN)
         if proven:
-            not_of_it = mismatches(facts) if facts.has("snapshot/publish") else ()
+            not_of_it = mismatches(facts) if facts.has(PUBLISHED) else ()
             problems += not_of_it
             proven = not not_of_it
-            proven_at = datetime.fromisoformat(facts.of("prove/snapshot")["proven_at"])
+            proven_at = datetime.fromisoformat(facts.of(PROVEN)["proven_at"])
         return Evidence(
             now=self.site.clock.now(),
             snapshot_taken=taken,
