@@ -88,8 +88,9 @@ format-check: $(READY)
 lint: $(READY) ## lint the code
 	$(BIN)/ruff check .
 
-types: $(READY) ## check types
+types: $(READY) ## check types, and that what the tests name is there
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 test: $(READY) ## every test
 	$(PYTEST) $(WORKERS)

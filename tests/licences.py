@@ -75,8 +75,8 @@ def licence_of(name: str) -> str:
 def stated(name: str, package: Distribution) -> str:
     """The licence of one package: its expression, its classifiers, or its own file where we have read that."""
     said = package.metadata
-    if expression := said.get("License-Expression"):
-        return str(expression)
+    if expression := said.get_all("License-Expression"):
+        return str(expression[0])
     classifiers = [one for one in said.get_all("Classifier") or () if one.startswith("License :: OSI Approved")]
     if name in READ:
         licence, words = READ[name]
@@ -84,7 +84,9 @@ def stated(name: str, package: Distribution) -> str:
             return licence
         raise Unfit(f"{name}: its licence file is not that of {licence} any more")
     try:
-        return " AND ".join(CLASSIFIERS[one] for one in classifiers) or _bare(name, said.get("License") or "")
+        return " AND ".join(CLASSIFIERS[one] for one in classifiers) or _bare(
+            name, (said.get_all("License") or [""])[0]
+        )
     except KeyError as unknown:
         raise Unfit(f"{name}: which licence is {unknown}?") from None
 

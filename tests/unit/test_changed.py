@@ -10,6 +10,7 @@ from changed import ALWAYS, for_files
     ("path", "also"),
     [
         ("upgrade_guard/vault/bundle.py", ["tests/unit/vault"]),
+        ("upgrade_guard/runs/session.py", ["tests/unit/cli"]),
         ("upgrade_guard/lab/programs/ctr.py", ["tests/unit/lab"]),
         ("tests/unit/tools/test_apt.py", ["tests/unit/tools"]),
         ("tests/unit/test_config.py", ["tests/unit/test_config.py"]),

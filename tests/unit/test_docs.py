@@ -100,8 +100,7 @@ def test_no_reference_is_left_over() -> None:
 
 def test_a_stale_page_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     module = generator.__wrapped__()  # one of its own, to be pointed elsewhere
-    module.REFERENCE = tmp_path
-    module.PAGES = {"states.md": module.states}
+    vars(module).update(REFERENCE=tmp_path, PAGES={"states.md": module.states})
     assert module.main(["--check"]) == 1
     assert "states.md is stale" in capsys.readouterr().err
     assert module.main([]) == 0
