@@ -79,7 +79,7 @@ def test_a_backup_that_is_killed_anywhere_is_gone_on_with(stage: Stage) -> None:
         assert step == "copy/1" or [one for one in bundles(stage) if one["proven"]] == []
         assert stage.guard("status").data is None
     made = stage.guard("backup", "create").data
-    assert len(stage.rows("select id from runs")) == 1, "one backup, gone on with again and again"
+    assert len(stage.rows("select id from runs")) == 1, "one backup, resumed again and again"
     assert [one["name"] for one in bundles(stage)] == [made["bundle"]]
     assert [one["name"] for one in bundles(stage, remote=True)] == [made["bundle"]]
     assert half_made(stage) == []

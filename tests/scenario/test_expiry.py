@@ -41,7 +41,7 @@ def test_old_evidence_is_taken_anew_and_the_run_goes_on(stage: Stage) -> None:
     assert [move["event"] for move in told["transitions"]].count("evidence-expired") == 1
     assert len(told["snapshots"]) == len(told["proofs"]) == 2
 
-    # A run whose journal was edited is not gone on with, but it can be closed, and packages go back.
+    # A run whose journal was edited cannot be resumed, but it can be closed, and packages go back.
     with Disks.keep(stage).database() as connection:
         connection.execute("delete from proofs")
     answer = stage.guard("resume", "--yes", ends=3)

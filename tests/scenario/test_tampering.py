@@ -146,7 +146,7 @@ def mend(connection: sqlite3.Connection) -> None:
     connection.execute("update chain set seq = ?, digest = ?", (len(rows), previous))
 
 
-# `edited`: the journal shows that it was changed, and such a run is not gone on with at all.
+# `edited`: the journal shows that it was changed, and such a run cannot be resumed at all.
 IN_DATABASE: dict[str, tuple[Spoil, str, bool]] = {
     "the proof is deleted": (delete("proofs"), "not been proven", True),
     "the proof is younger": (change("proofs", "proven_at = '2999-01-01T00:00:00.000000Z'"), "was edited", True),

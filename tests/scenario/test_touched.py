@@ -33,7 +33,7 @@ def test_spoiled_evidence_then_a_rollback_that_dies_again_and_again(stage: Stage
     disks = Disks.keep(stage)
     half_way = stage.truth()
 
-    # The upgrade is not gone on with when what could take it back is spoiled; no new snapshot can take its place.
+    # The upgrade is not resumed when what could take it back is spoiled; no new snapshot can take its place.
     flip(disks.bundle / "snapshot.db")
     answer = stage.guard("resume", "--yes", ends=3)
     assert answer.error["code"] == "refused"

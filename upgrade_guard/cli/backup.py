@@ -84,7 +84,7 @@ def create(context: typer.Context, *, offsite: Offsite = None, no_offsite: NoOff
 
 
 def _still_fresh(front: Front, journal: Journal, config: Config) -> Run | None:
-    """A backup whose process was killed a moment ago is gone on with; an older one, or another, is closed.
+    """A backup whose process was killed a moment ago is resumed; an older one, or another, is closed.
 
     Older than snapshot_max_age it would be a backup of yesterday that counts as today's.
     """

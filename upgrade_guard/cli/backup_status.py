@@ -38,7 +38,7 @@ def status(context: typer.Context) -> None:
     front.answer(backup_status.answer(found, timer), lambda: _told(front, found, timer))
     if found.problems:
         raise Refused(
-            "backups are not as they should be",
+            "the backup health check failed",
             reasons=found.problems,
             hint="see why: upgrade-guard history --kind backup; make one now: upgrade-guard backup create",
         )

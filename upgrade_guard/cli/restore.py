@@ -91,7 +91,7 @@ def _open(front: Front, journal: Journal, what: Wanted) -> Run | None:
     if opened.state is State.STARTED:
         close(front, journal, opened, f"a restore from {what.text} was asked for instead")
         return None
-    hint = "upgrade-guard resume goes on with it"
+    hint = "resume it: upgrade-guard resume"
     if opened.kind is Kind.UPGRADE:
         hint += "; upgrade-guard abort or upgrade-guard rollback closes it"
     elif opened.state is State.INSPECTED:

@@ -49,8 +49,8 @@ def rollback(
         opened = must_be_open(journal.open_run(), "roll back")
         if opened.kind is Kind.RESTORE:
             raise Refused(
-                f"run {opened.id} is a restore, which is itself the way back: there is no other",
-                hint="upgrade-guard resume goes on with it",
+                f"run {opened.id} is a restore, and a restore cannot be rolled back",
+                hint="resume it: upgrade-guard resume",
             )
         given_up = tuple(dict.fromkeys(without or ()))
         if given_up:

@@ -1,4 +1,4 @@
-"""`run`: an upgrade, guided from its beginning; an open one is gone on with."""
+"""`run`: an upgrade, guided from its beginning; an open one is resumed."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def _may_resume(front: Front, opened: Run, version: str | None, choices: Choices
     if opened.kind is Kind.RESTORE:
         raise Refused(
             f"restore {opened.id} from {opened.target} is open at {opened.state.value}; one run at a time",
-            hint="upgrade-guard resume goes on with it",
+            hint="resume it: upgrade-guard resume",
         )
     if version is not None and str(common.version_of(version)) != opened.target:
         raise Refused(
             f"run {opened.id} to {opened.target} is open at {opened.state.value}; one upgrade at a time",
-            hint="upgrade-guard resume goes on with it; upgrade-guard abort or upgrade-guard rollback closes it",
+            hint="resume it: upgrade-guard resume; upgrade-guard abort or upgrade-guard rollback closes it",
         )
     common.prompts(front).confirm(
         f"Run {opened.id} to {opened.target} is open at {opened.state.value}. Resume it?",
@@ -106,7 +106,7 @@ def _chosen(front: Front, config: Config) -> str:
         offered = preflight.allowed_targets(site)
     if not front.stdin_is_terminal():
         raise DecisionNeeded(
-            "which version? Name it, there is no terminal to ask on",
+            "no version was given, and there is no terminal to ask for it on",
             hint=f"upgrade-guard run {offered[0][0]}",
             reasons=tuple(f"{version}: {why}" for version, why in offered),
         )

@@ -145,7 +145,7 @@ def gate_closed(closed: GateClosed, *, touched: bool) -> Refused:
         )
     hint = "Type `upgrade-guard resume` to take a new snapshot."
     if closed.edited:
-        hint = "Type `upgrade-guard abort` and begin again: a run whose journal was edited is not gone on with."
+        hint = "Type `upgrade-guard abort` and begin again: a run whose journal was edited cannot be resumed."
     elif only_age(closed.evidence):
         hint = "Type `upgrade-guard resume` to take a new snapshot, or begin again with a longer snapshot_max_age."
     return Refused(
@@ -179,7 +179,7 @@ def cannot_roll_back(run: Run) -> Refused:
     """Nothing is there to take back, or it is over."""
     if run.kind is Kind.RESTORE and run.state not in FINAL:
         return Refused(
-            f"Run {run.id} is a restore, which is itself the way back: there is no other.",
+            f"Run {run.id} is a restore, and a restore cannot be rolled back.",
             hint=choices(run.kind, run.state),
         )
     if run.state in FINAL:

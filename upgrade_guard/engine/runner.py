@@ -242,7 +242,7 @@ class Runner:
         if not set(gone) <= set(begun):
             return False
         names = tuple(dict.fromkeys((*succeeded_since_inspection(rows), *begun)))
-        self._journal.void(run.id, names, "The run was being closed and is gone on with instead.")
+        self._journal.void(run.id, names, "The run was being closed and is resumed instead.")
         return True
 
     def _were_given_up(self, run: Run, gone: tuple[str, ...]) -> bool:

@@ -57,7 +57,7 @@ _UPGRADE: tuple[Way, ...] = (
     Way(Event.ROLLBACK_CONFIRMED, (State.ROLLING_BACK,), State.ROLLED_BACK),
     Way(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
 )
-# A backup changes no node, so no gate stands in it. One that failed is closed; one that was killed is gone on with.
+# A backup changes no node, so no gate stands in it. One that failed is closed; one that was killed is resumed.
 _BACKUP: tuple[Way, ...] = (
     Way(Event.CLUSTER_INSPECTED, (State.STARTED,), State.INSPECTED),
     Way(Event.SNAPSHOT_TAKEN, (State.INSPECTED,), State.SNAPSHOTTED),

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 from upgrade_guard.model.cluster import Cluster
-from upgrade_guard.model.codec import Misfit, from_json
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.step import Facts
 
@@ -74,6 +73,8 @@ def of_node(stage: str, node: str, work: str) -> str:
 
 def known_cluster(facts: Facts) -> Cluster | None:
     """The cluster as it was inspected; None before, and where another version wrote what this one does not know."""
+    from upgrade_guard.model.codec import Misfit, from_json  # late: commands that need no cluster start quickly
+
     try:
         return from_json(Cluster, facts.of(CLUSTER)) if facts.has(CLUSTER) else None
     except Misfit:
@@ -178,7 +179,7 @@ def left_on_node(
     return None
 
 
-def chosen_way(text: str, result: Mapping[str, Any]) -> str:
+def chosen_way(step: str, result: Mapping[str, Any]) -> str:
     """Which way back a rollback chose, and why; "" for every other step."""
     path, why = result.get("path"), result.get("why")
-    return f"{path}, because {why}" if StepName.of(text).work == "path" and path and why else ""
+    return f"{path}, because {why}" if StepName.of(step).work == "path" and path and why else ""

@@ -116,7 +116,7 @@ def _runs(journal: Journal | None, kind: Kind, cluster: str) -> tuple[Run, ...]:
 
 
 def _failure(journal: Journal, run: Run) -> Failure | None:
-    """Did this backup not end well: failed, or killed and not gone on with?"""
+    """Did this backup not end well: failed, or killed and not resumed?"""
     if run.outcome not in ("", "failed"):
         return None
     moved = journal.transitions(run.id)

@@ -64,7 +64,7 @@ def refuse_blocking(found: tuple[Any, ...]) -> None:
     blocking = [finding for finding in found if finding.severity is Severity.BLOCKING]
     if blocking:
         raise Refused(
-            f"{len(blocking)} check(s) stand in the way of an upgrade",
+            f"{len(blocking)} check(s) block the upgrade",
             reasons=tuple(
                 f"{finding.check}{' on ' + finding.where if finding.where else ''}: {finding.message}"
                 for finding in blocking

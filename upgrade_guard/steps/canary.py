@@ -90,7 +90,7 @@ def canary(site: Site, cluster: Cluster, name: str, *, restored: bool = False) -
         outcome = tried_on(site, judged, facts.run_id) if judged.control_planes else Outcome()
         if outcome.failed:
             raise StepFailed(
-                f"the cluster looks ready and does nothing new: {outcome.failed}",
+                f"the cluster reports ready, but a new pod or service fails: {outcome.failed}",
                 hint="look at kubelet and kube-proxy on that node: journalctl -u kubelet",
             )
         if outcome.refused and not restored:

@@ -178,7 +178,7 @@ def refuse(found: tuple[Finding, ...]) -> None:
     wrong = blocking(found)
     if wrong:
         raise Refused(
-            f"{len(wrong)} check(s) stand in the way of the upgrade",
+            f"{len(wrong)} check(s) block the upgrade",
             hint=wrong[0].hint,
             reasons=tuple(f"{one.check}: {one.message}; {one.hint}" for one in wrong),
         )

@@ -72,7 +72,7 @@ def see_ground(site: Site) -> Step:
         found = obstacles(manifest, site.config.cluster.name, grounds, now, manifest.files[SNAPSHOT].size)
         if found:
             raise Refused(
-                f"{len(found)} reason(s) stand in the way of the restore; nothing was touched",
+                f"{len(found)} reason(s) block the restore; nothing was touched",
                 hint=found[0].cure,
                 reasons=tuple(f"{one.reason} {one.cure[0].upper()}{one.cure[1:]}" for one in found),
             )

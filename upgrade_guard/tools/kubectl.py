@@ -144,7 +144,7 @@ class Kubectl:
         self._change("uncordon", check_name(node, "node name"))
 
     def apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        """Make these objects be."""
+        """Apply these objects."""
         self._change("apply", "-f", "-", stdin=_list_of(objects))
 
     def delete(self, objects: Sequence[Mapping[str, Any]]) -> None:

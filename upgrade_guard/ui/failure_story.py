@@ -15,7 +15,7 @@ _MOST_COMMANDS = 5
 _LAST_LINES = 20
 _BAD = (Outcome.FAILED, Outcome.UNKNOWN, Outcome.INTERRUPTED)
 PATHS = {
-    "packages": "Packages only: kubeadm had not been let loose on any control plane, so nothing was lost.",
+    "packages": "Packages only: kubeadm had not run on any control plane, so nothing was lost.",
     "files": "Files and packages: no component of the new version had run, so the data was kept and nothing was lost.",
     "alone": "One control plane: the others served the old version, so etcd kept its data and nothing was lost.",
     "whole": "The whole way: etcd's data, the files and the packages of every control plane went back together.",

@@ -66,8 +66,8 @@ def mark(card: Card, state: State) -> str:
     return "now" if card.running else "next"
 
 
-def next_words(run: Run) -> str:
-    """What comes next, in words."""
+def next_words(run: Run, *, working: bool = False) -> str:
+    """What comes next, in words; after the stage that is under way, where a process is `working` on the run."""
     if run.state in FINAL:
         return "nothing: this run is closed"
     if run.state in vocabulary.ROLLBACK:
@@ -75,6 +75,9 @@ def next_words(run: Run) -> str:
             return "the restore goes on until the cluster works"
         return "the rollback goes on until the cluster matches its baseline"
     following = vocabulary.next_stage(run.state, run.kind)
+    if working and following is not None:
+        following = vocabulary.next_stage(following, run.kind)
+        return vocabulary.stage_label(following, run.kind) if following else "nothing: this is the last stage"
     return vocabulary.stage_label(following, run.kind) if following else "nothing"
 
 
@@ -108,7 +111,7 @@ def lines_below(card: Card) -> tuple[tuple[str, str], ...]:
     lines = [("State", f"{card.run.state.value}. {vocabulary.standing(card.run.kind, card.run.state)}")]
     for label, texts in (("Now", card.now), ("Last", card.last)):
         lines += [(label if number == 0 else "", text) for number, text in enumerate(texts)]
-    lines += [("Next", next_words(card.run))]
+    lines += [("Next", next_words(card.run, working=card.running))]
     ahead = card.run.state not in vocabulary.ROLLBACK | FINAL
     lines += [("Gate", card.gate)] if card.gate and ahead else []
     lines += [("Back", card.going_back)] if card.going_back and ahead else []

@@ -214,8 +214,8 @@ def findings(found: Sequence[Finding], *, verbose: bool = False) -> RenderableTy
     counts = {severity: sum(1 for finding in found if finding.severity is severity) for severity in Severity}
     lines.append(
         Text(
-            f"{counts[Severity.OK]} checks are fine, {counts[Severity.WARNING]} to read, "
-            f"{counts[Severity.BLOCKING]} in the way."
+            f"{counts[Severity.OK]} passed, {counts[Severity.WARNING]} warning(s), "
+            f"{counts[Severity.BLOCKING]} blocking."
         )
     )
     return Group(*lines)

@@ -127,7 +127,7 @@ class SshMedium:
     def put(self, parcel: Parcel, progress: Callable[[str], None]) -> str:
         """Copy under a temporary name, sync, publish by rename. Raises StepFailed, HostUnreachable.
 
-        What an attempt that was cut short left there is gone on with, and believed by its SHA-256 only.
+        What an attempt that was cut short left there is continued, and believed by its SHA-256 only.
         """
         final = posixpath.join(self._place.path, parcel.name)
         part = f"{final}{PART}"

@@ -45,7 +45,7 @@ def bring(
     say: Callable[[str], None],
     piece: int = PIECE,
 ) -> None:
-    """Fill `local` (0600, synced) with what `read(offset, size)` gives; what is here already is gone on with.
+    """Fill `local` (0600, synced) with what `read(offset, size)` gives; what is here already is kept.
 
     Whether it is the right file, the caller measures.
     """
@@ -76,7 +76,7 @@ class Transfer:
         self._say = say
 
     def send(self, local: Path, path: str, entry: FileEntry, what: str) -> None:
-        """Make the file there what `entry` says. What is there already is gone on with.
+        """Make the file there what `entry` says. What is there already is kept.
 
         Raises StepFailed when it is another one even after it was sent from its beginning, or HostUnreachable.
         """

@@ -75,7 +75,7 @@ def see_room(site: Site) -> Step:
         wrong = blocking(found)
         if wrong:
             raise Refused(
-                "the backup has no place to go",
+                "there is no usable storage for the backup",
                 hint=wrong[0].hint,
                 reasons=tuple(f"{one.check}: {one.message}; {one.hint}" for one in wrong),
             )

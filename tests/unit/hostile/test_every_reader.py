@@ -25,7 +25,7 @@ ROOMS = ("checks", "config", "hosts", "journal", "model", "nodes", "runs", "step
 # Readers of a file or of a whole node, which have tests of their own: here (test_files.py) or where they belong.
 ELSEWHERE = {
     "checks.gather_node.read_installed",
-    "checks.gather_node.read_if_there",
+    "tools.files.read_if_there",
     "vault.age.read_identities",
     "vault.disk.read_description",
     "steps.discovery.read_cluster",

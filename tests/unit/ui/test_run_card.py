@@ -77,7 +77,7 @@ def test_a_run_before_its_gate() -> None:
         "          off site.\n"
         "     Now  plan/kubeadm-plan: kubeadm upgrade plan v1.28.0 on cp1 (12 s)\n"
         "          cp1: [upgrade] Running \\x1b[1mchecks\n"
-        "    Next  Plan, and your approval\n"
+        "    Next  Change the control plane\n"
         "    Gate  open\n"
         "    Back  only packages were changed; abort puts them back and loses nothing"
     )

@@ -36,7 +36,7 @@ def test_findings_begin_with_what_stops_a_run() -> None:
         "          -> defragment",
         "warning   nodes-schedulable on w1: w1 is cordoned",
         "          -> kubectl uncordon w1",
-        "1 checks are fine, 1 to read, 1 in the way.",
+        "1 passed, 1 warning(s), 1 blocking.",
     ]
     assert "ok        etcd-no-alarm: no alarm" in text(tables.findings(FOUND, verbose=True))
 
