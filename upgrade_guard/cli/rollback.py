@@ -18,7 +18,7 @@ from upgrade_guard.cli.endings import answer_upgrade
 from upgrade_guard.cli.fast_commands import QuickCommand
 from upgrade_guard.cli.invocation import Front
 from upgrade_guard.errors import Refused
-from upgrade_guard.model.run import Event, Kind, State
+from upgrade_guard.model.run import Event, Kind, State, asked_by
 from upgrade_guard.runs import approvals, resources
 from upgrade_guard.runs.rollback_cost import going_back
 from upgrade_guard.runs.session import Choices
@@ -69,7 +69,7 @@ def rollback(
                 hint = f"upgrade-guard rollback --confirm-cluster {opened.cluster}"
                 approval = asking.confirm_cluster(opened.cluster, subject, given=confirm_cluster, hint=hint)
             journal.approve(opened.id, approval)
-        reasons = (f"{resources.operator()} asked for it",)
+        reasons = (asked_by(resources.operator()),)
         choices = Choices(yes, not no_auto_rollback, take_over, without=given_up, everything=everything)
         ended = common.drive(
             front, journal, config, opened, choices, lambda runner: runner.roll_back(opened.id, reasons)

@@ -18,7 +18,7 @@ from upgrade_guard.errors import (
     StepFailed,
     UsageProblem,
 )
-from upgrade_guard.model.run import FINAL, OF_THE_CLUSTER, Event, Kind, Run, State
+from upgrade_guard.model.run import FINAL, OF_THE_CLUSTER, Event, Kind, Run, State, was_asked
 from upgrade_guard.model.step import Phase
 
 AGAIN = {
@@ -191,9 +191,10 @@ def cannot_roll_back(run: Run) -> Refused:
 
 
 def rolled_back(run: Run, reasons: tuple[str, ...]) -> RolledBack:
-    """The end that an upgrade comes to when it failed and the cluster is whole again."""
+    """The end that an upgrade comes to when it failed, or a person took it back, and the cluster is whole again."""
+    why = f"The upgrade to {run.target} was taken back" if was_asked(reasons) else f"The upgrade to {run.target} failed"
     return RolledBack(
-        f"The upgrade to {run.target} failed; the cluster was rolled back to {run.from_version} and verified.",
+        f"{why}; the cluster was rolled back to {run.from_version} and verified.",
         hint=f"Type `upgrade-guard show {run.id}` to see what happened.",
         reasons=reasons,
     )

@@ -251,3 +251,16 @@ class ProvenSnapshot:
 
 
 Record = NodeRecord | SnapshotRecord | ProofRecord | CopyRecord | ApprovalRecord
+
+
+def asked_by(who: str) -> str:
+    """The reason of a rollback that a person asked for."""
+    return f"{who}{_ASKED}"
+
+
+def was_asked(reasons: tuple[str, ...]) -> bool:
+    """Did a person ask for that rollback, so that nothing need have failed?"""
+    return len(reasons) == 1 and reasons[0].endswith(_ASKED)
+
+
+_ASKED = " asked for it"

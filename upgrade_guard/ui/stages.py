@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from upgrade_guard.model.run import Event, Kind, Outcome, Run, State, StepRow, Transition
+from upgrade_guard.model.run import Event, Kind, Outcome, Run, State, StepRow, Transition, was_asked
 from upgrade_guard.ui import vocabulary
 
 GOING_BACK = "Take the cluster back"
@@ -97,8 +97,10 @@ def _told(kind: Kind, move: Transition) -> tuple[str, str]:
         return _WAITING, "waited"
     if move.event in _UNDONE:
         # A restore begins what a rollback is made of when all is well, and an upgrade when something failed.
-        well = kind is Kind.RESTORE and move.event is Event.ROLLBACK_BEGUN
-        return _ahead(kind, move.from_state), "" if well else _UNDONE[move.event]
+        begun = move.event is Event.ROLLBACK_BEGUN
+        if begun and was_asked(move.reasons):
+            return _ahead(kind, move.from_state), "given up"
+        return _ahead(kind, move.from_state), "" if begun and kind is Kind.RESTORE else _UNDONE[move.event]
     if move.from_state in vocabulary.ROLLBACK:
         return _ahead(kind, move.from_state), ""
     return vocabulary.stage_label(move.to_state, kind), ""

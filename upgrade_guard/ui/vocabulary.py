@@ -151,7 +151,7 @@ def standing(kind: Kind, state: State) -> str:
 def subject(run: Run) -> str:
     """What a run is about: the two versions of an upgrade, else its kind with the bundle where there is one."""
     if run.kind is Kind.UPGRADE:
-        return f"{run.from_version or '?'} -> {run.target}"
+        return f"{run.from_version} -> {run.target}" if run.from_version else f"to {run.target}"
     return f"{run.kind.value} {run.target}".rstrip()
 
 

@@ -23,7 +23,7 @@ from upgrade_guard.errors import (
     UsageProblem,
 )
 from upgrade_guard.model.answer import Answer
-from upgrade_guard.model.run import Event, Outcome, State
+from upgrade_guard.model.run import Event, Outcome, State, asked_by
 from upgrade_guard.model.step import Facts, NotDone, Phase, Unknown
 
 APPLY = "control-plane/cp1/apply"
@@ -225,6 +225,18 @@ def test_an_operator_can_ask_for_the_rollback(room: Room) -> None:
     run = room.runner().roll_back(RUN, ("The operator asked for it.",))
     assert run.state is State.ROLLED_BACK
     assert room.journal.transitions(RUN)[-2].reasons == ("The operator asked for it.",)
+
+
+def test_a_rollback_that_a_person_asked_for_does_not_say_that_the_upgrade_failed(room: Room) -> None:
+    room.cluster.trouble[APPLY] = raising(Interrupted("stop"))
+    with pytest.raises(Interrupted):
+        room.go_on()
+    room.cluster.trouble["rollback/restore"] = raising(Interrupted("stop"))
+    with pytest.raises(Interrupted):
+        room.runner().roll_back(RUN, (asked_by("root"),))
+    room.cluster.trouble.clear()
+    with pytest.raises(RolledBack, match=r"The upgrade to v1\.28\.0 was taken back; the cluster was rolled back"):
+        room.go_on()
 
 
 def test_there_is_nothing_to_roll_back_before_the_gate(room: Room) -> None:

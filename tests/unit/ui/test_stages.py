@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from unit.ui.telling import AT, Teller, completed, prepared, taken_back
 
-from upgrade_guard.model.run import Event, Kind, Outcome, State
+from upgrade_guard.model.run import Event, Kind, Outcome, State, asked_by
 from upgrade_guard.ui.stages import Stage, attempts, stages
 from upgrade_guard.ui.tables import Story
 
@@ -42,6 +42,15 @@ def test_a_run_that_was_taken_back_failed_in_a_stage_and_went_back() -> None:
         ("Take the cluster back", "done"),
     ]
     assert found[-2].reasons == ("kubeadm ended with 1", "cp1: not at v1.28.0")
+
+
+def test_a_stage_that_a_person_took_back_did_not_fail() -> None:
+    teller = prepared()
+    teller.move(Event.ROLLBACK_BEGUN, State.ROLLING_BACK, asked_by("root"))
+    assert [(stage.label, stage.verdict) for stage in told(teller.story())[-2:]] == [
+        ("Change the control plane", "given up"),
+        ("Take the cluster back", "not finished"),
+    ]
 
 
 def test_an_open_run_is_in_the_stage_that_it_has_not_reached() -> None:
