@@ -56,6 +56,10 @@ class StepName:
 _FILES_OF = f"{SAVED.partition('/')[0]}/files/"  # the one kind of name whose node is at its end
 
 
+QUESTIONS = frozenset({"plan/approve", "restore/approve"})
+"""Steps that wait for a person's answer."""
+
+
 def files_of(node: str) -> str:
     """The step that saves the files of that control plane."""
     return f"{_FILES_OF}{node}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from upgrade_guard.model.run import Event, Kind, Outcome, Run, State, StepRow, Transition, was_asked
+from upgrade_guard.model.step_results import QUESTIONS
 from upgrade_guard.ui import vocabulary
 
 GOING_BACK = "Take the cluster back"
@@ -56,9 +57,14 @@ class Stage:
     reasons: tuple[str, ...] = ()
 
     @property
+    def answered_in(self) -> float:
+        """Seconds that a person took to answer: the time between two processes does not count."""
+        return sum(attempt.seconds or 0.0 for attempt in self.attempts if attempt.name in QUESTIONS)
+
+    @property
     def seconds(self) -> float:
-        """How long it took; never below zero, whatever the clock did."""
-        return max((self.ended - self.began).total_seconds(), 0.0)
+        """How long the work took, without a person's time to answer; never below zero, whatever the clock did."""
+        return max((self.ended - self.began).total_seconds() - self.answered_in, 0.0)
 
 
 def attempts(steps: Sequence[StepRow]) -> tuple[Attempt, ...]:

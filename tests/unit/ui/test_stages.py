@@ -44,6 +44,18 @@ def test_a_run_that_was_taken_back_failed_in_a_stage_and_went_back() -> None:
     assert found[-2].reasons == ("kubeadm ended with 1", "cp1: not at v1.28.0")
 
 
+def test_the_time_that_a_person_took_to_answer_is_not_the_stage_s() -> None:
+    teller = Teller(state=State.COPIED)
+    teller.row("plan/approve", Outcome.STARTED)
+    teller.seq += 50 * 60  # seconds
+    teller.row("plan/approve", Outcome.SUCCEEDED)
+    teller.move(Event.PLAN_APPROVED, State.PLANNED)
+    planned = told(teller.story())[0]
+    assert planned.label == "Plan, and your approval"
+    assert planned.answered_in == 50 * 60 + 1
+    assert planned.seconds == (planned.ended - planned.began).total_seconds() - planned.answered_in
+
+
 def test_a_stage_that_a_person_took_back_did_not_fail() -> None:
     teller = prepared()
     teller.move(Event.ROLLBACK_BEGUN, State.ROLLING_BACK, asked_by("root"))
