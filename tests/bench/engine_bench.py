@@ -14,8 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from upgrade_guard.engine.clock import SystemClock
-from upgrade_guard.engine.interruption import Interruption
+from upgrade_guard.engine.interruption import Interruption, SystemClock
 from upgrade_guard.engine.runner import Runner
 from upgrade_guard.engine.watcher import SilentWatcher
 from upgrade_guard.errors import Refused

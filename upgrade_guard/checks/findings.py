@@ -1,11 +1,16 @@
-"""Findings in few words. A finding that is not OK always has a hint: one imperative line, with a command to paste."""
+"""Findings in few words, and questions that may go unanswered without taking the others down.
+
+A finding that is not OK always has a hint: one imperative line, with a command to paste.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from upgrade_guard.checks.gathered import Gathered
+from upgrade_guard.checks.gathered import Gathered, Unanswered
+from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.finding import Finding, Severity
 from upgrade_guard.model.version import Version
 
@@ -52,3 +57,28 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass
+class Questions:
+    """Asks, and keeps what could not be answered. A host that cannot be reached ends the gathering."""
+
+    unanswered: list[Unanswered] = field(default_factory=list)
+
+    def ask(self, check: str, where: str, question: Callable[[], T], otherwise: U) -> T | U:
+        """The answer, or `otherwise` with a note that `check` could not be asked."""
+        try:
+            return question()
+        except HostUnreachable:
+            raise
+        except GuardError as problem:
+            self.cannot(check, where, problem.message, problem.hint)
+            return otherwise
+
+    def cannot(self, check: str, where: str, message: str, hint: str = "") -> None:
+        """That question has no answer."""
+        self.unanswered.append(Unanswered(check, where, message, hint))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
 
+from upgrade_guard.checks.findings import Questions
 from upgrade_guard.checks.gather_node import Wanted, look_at_node
 from upgrade_guard.checks.gathered import ApiLook, DrainLook, EtcdLook, Gathered, MachineLook
-from upgrade_guard.checks.questions import Questions
 from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import Cluster

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from upgrade_guard.checks.control_plane_files import critical_paths, program_of
+from upgrade_guard.checks.findings import Questions
 from upgrade_guard.checks.gathered import Additions, ControlPlaneLook, NodeLook, Room, StaticPodFile
 from upgrade_guard.checks.packages import PACKAGES, points_elsewhere
-from upgrade_guard.checks.questions import Questions
 from upgrade_guard.errors import CommandFailed, UnexpectedOutput
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.cluster import COMPONENTS, Node

@@ -130,7 +130,7 @@ def _heads(front: Front, *, remote: bool) -> Heads | None:
 
 
 def _of_journal(front: Front, kept: str, heads: Heads | None) -> Audit:
-    from upgrade_guard.ui.counting import counted
+    from upgrade_guard.ui.progress import counted
 
     elsewhere = heads.known if heads else {}
     with resources.reading(front.settings().config) as journal, counted(front.screen, "Rows read") as heard:
@@ -141,7 +141,7 @@ def _of_journal(front: Front, kept: str, heads: Heads | None) -> Audit:
 
 def _of_export(front: Front, path: Path, kept: str) -> Audit:
     from upgrade_guard.journal import LONGEST_LINE, audited_export
-    from upgrade_guard.ui.counting import counted
+    from upgrade_guard.ui.progress import counted
 
     try:
         with (

@@ -209,7 +209,7 @@ class Front:
             problem.show(file=told_by_typer)
             _complain(visible(told_by_typer.getvalue()))
             return
-        from upgrade_guard.ui.problem import told
+        from upgrade_guard.ui.console import told
 
         stderr = problem.stderr if isinstance(problem, CommandFailed) else ""
         told(

@@ -1,12 +1,17 @@
-"""Ctrl-C and SIGTERM: the current step is finished and recorded first; a second one stops at once."""
+"""Ctrl-C and SIGTERM, and the clock whose pauses they end.
+
+The current step is finished and recorded first; a second interrupt stops at once.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
 
 from upgrade_guard.errors import Interrupted
@@ -123,3 +128,22 @@ class Interruption:
         return (
             f"Stopped at once; in doubt: {', '.join(steps)}. `upgrade-guard resume` looks at the cluster and decides."
         )
+
+
+class SystemClock:
+    """Time as this machine tells it."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that only ever grow."""
+        return time.monotonic()
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises Interrupted as soon as the operator asked to stop."""
+        self._interruption.pause(seconds)

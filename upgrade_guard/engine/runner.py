@@ -24,11 +24,10 @@ from upgrade_guard.engine.states import advance, allowed
 from upgrade_guard.engine.watcher import OneAtATime, Watcher
 from upgrade_guard.engine.workflow import Workflow
 from upgrade_guard.errors import DecisionNeeded, EvidenceLost, GuardError, HostUnreachable
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.run import FINAL, Event, Kind, Move, Outcome, Run, State
-from upgrade_guard.model.step import Phase
+from upgrade_guard.model.step import Answer, Phase
 
 if TYPE_CHECKING:
     from upgrade_guard.journal.journal import Journal

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import State
-from upgrade_guard.model.step import Facts, Phase
+from upgrade_guard.model.step import Answer, Facts, Phase
 
 
 class Workflow(Protocol):

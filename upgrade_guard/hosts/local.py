@@ -6,10 +6,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from upgrade_guard.hosts.base import Transcript
-from upgrade_guard.hosts.environment import of_programs
-from upgrade_guard.hosts.names import check_name
-from upgrade_guard.hosts.process import run_process
+from upgrade_guard.hosts.base import Transcript, check_name
+from upgrade_guard.hosts.process import of_programs, run_process
 from upgrade_guard.hosts.transcript import SilentTranscript
 from upgrade_guard.model.command import Command, Result
 

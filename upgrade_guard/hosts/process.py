@@ -1,7 +1,7 @@
-"""The one place that starts programs and waits for them.
+"""The one place that starts programs and waits for them: with a listed environment, gently where that is asked for.
 
-Output goes to files in memory (or in the spool directory), never into a pipe: a program whose reader was killed goes on
-and finishes its work instead of dying of SIGPIPE, and a grandchild that keeps its output open cannot make us wait.
+What an operator's shell carries beyond the list stays here. A gentle command leaves processor and disk to the etcd that
+serves.
 """
 
 from __future__ import annotations
@@ -16,12 +16,55 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from upgrade_guard.errors import OutputTooLarge, StepFailed
+from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command, Result, Secret
+
+# Where programs and their files are, who runs them, the time zone, and how the world is reached.
+_OF_PROGRAMS = frozenset(
+    """
+    HOME LOGNAME PATH TERM TMPDIR TZ USER SSL_CERT_DIR SSL_CERT_FILE
+    ALL_PROXY FTP_PROXY HTTPS_PROXY HTTP_PROXY NO_PROXY all_proxy ftp_proxy http_proxy https_proxy no_proxy
+    """.split()  # noqa: SIM905 - a list of words
+)
+# ssh speaks to agents and to Kerberos, runs a ProxyCommand with the SHELL, and tells the other machine its language.
+_OF_SSH = _OF_PROGRAMS | {"KRB5CCNAME", "KRB5_CONFIG", "LANG", "SHELL", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR"}
+
+
+def of_programs(environ: Mapping[str, str], path: str = "") -> dict[str, str]:
+    """For a program on this machine: it speaks English, as parsers expect. `path` replaces PATH when given."""
+    found = {name: value for name, value in environ.items() if name in _OF_PROGRAMS}
+    return found | {"LC_ALL": "C"} | ({"PATH": path} if path else {})
+
+
+def of_ssh(environ: Mapping[str, str]) -> dict[str, str]:
+    """For ssh itself, and the ProxyCommand that it may start."""
+    return {name: value for name, value in environ.items() if name in _OF_SSH or name.startswith("LC_")}
+
+
+GENTLY = ("nice", "-n", "19", "ionice", "-c", "3")
+"""Lowest priority for the processor, and the disk only when nobody else wants it (nice(1), ionice(1))."""
+
+
+class GentleHost:
+    """The same host, whose commands all run with the lowest priority."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    @property
+    def name(self) -> str:
+        """That of the host."""
+        return self._host.name
+
+    def run(self, command: Command) -> Result:
+        """As the host runs it, gently."""
+        return self._host.run(replace(command, argv=(*GENTLY, *command.argv)))
+
 
 OUTPUT_LIMIT = 64 * 1024 * 1024
 ERROR_LIMIT = 256 * 1024

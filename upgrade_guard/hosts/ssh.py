@@ -10,10 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from upgrade_guard.errors import HostUnreachable, UsageProblem
-from upgrade_guard.hosts.base import Transcript
-from upgrade_guard.hosts.environment import of_ssh
-from upgrade_guard.hosts.names import check_name
-from upgrade_guard.hosts.process import run_process
+from upgrade_guard.hosts.base import Transcript, check_name
+from upgrade_guard.hosts.process import of_ssh, run_process
 from upgrade_guard.hosts.ssh_settings import objection_to
 from upgrade_guard.hosts.transcript import SilentTranscript
 from upgrade_guard.model.command import Command, Result, Secret

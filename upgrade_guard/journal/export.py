@@ -15,9 +15,8 @@ from typing import Any
 
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.journal import chain
-from upgrade_guard.journal.audit import audit_of, kept_breaches
+from upgrade_guard.journal.audit import Link, Walk, audit_of, kept_breaches
 from upgrade_guard.journal.chain import TABLES, by_seq, rows_of
-from upgrade_guard.journal.chain_walk import Link, Walk
 from upgrade_guard.journal.encoding import json_text
 from upgrade_guard.journal.rows import Rows
 from upgrade_guard.model.audit import Audit, Breach

@@ -21,7 +21,6 @@ from upgrade_guard.journal.values import (
     whole,
     words,
 )
-from upgrade_guard.model.recorded import Recorded
 from upgrade_guard.model.run import (
     ApprovalRecord,
     CommandRow,
@@ -32,6 +31,7 @@ from upgrade_guard.model.run import (
     Outcome,
     ProofRecord,
     ProvenSnapshot,
+    Recorded,
     Run,
     SnapshotRecord,
     State,

@@ -15,7 +15,6 @@ from upgrade_guard.journal.export import exported
 from upgrade_guard.journal.problems import no_such_run
 from upgrade_guard.journal.rows import Rows
 from upgrade_guard.model.audit import Audit
-from upgrade_guard.model.recorded import Recorded
 from upgrade_guard.model.run import (
     OF_THE_CLUSTER,
     ApprovalRecord,
@@ -25,6 +24,7 @@ from upgrade_guard.model.run import (
     NodeRecord,
     ProofRecord,
     ProvenSnapshot,
+    Recorded,
     Run,
     SnapshotRecord,
     StepRow,

@@ -12,11 +12,10 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from upgrade_guard.journal.appending import ConnectionRows
 from upgrade_guard.journal.problems import cured, edited, newer
 from upgrade_guard.journal.rows import as_text
 from upgrade_guard.journal.storage import private_directory, private_file, refuse_network_file_system
-from upgrade_guard.journal.transaction import Transaction
+from upgrade_guard.journal.transaction import ConnectionRows, Transaction
 from upgrade_guard.journal.triggers import TRIGGERS, missing_or_changed
 from upgrade_guard.journal.values import SpoiltValueError, StrangeValueError
 from upgrade_guard.journal.versions import Age, age, age_of_file, copy_aside, migrate

@@ -1,20 +1,22 @@
-"""What is recorded together. Loads SQLAlchemy."""
+"""Rows at the end of the chain, and what is recorded together, inside a transaction. Loads SQLAlchemy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy.engine import Connection
+from sqlalchemy import Float, TextClause, text
+from sqlalchemy.engine import Connection, Dialect
 
 from upgrade_guard.errors import UsageProblem
-from upgrade_guard.journal import history
-from upgrade_guard.journal.appending import ConnectionRows, append, statement
+from upgrade_guard.journal import chain, history
 from upgrade_guard.journal.encoding import instant_text, plain_text
 from upgrade_guard.journal.entries import command_entry, record_entry
-from upgrade_guard.journal.models import RunEntry, StepEntry, TransitionEntry
+from upgrade_guard.journal.models import HistoryEntry, RunEntry, StepEntry, TransitionEntry
 from upgrade_guard.journal.problems import no_such_run
+from upgrade_guard.journal.rows import Row
 from upgrade_guard.journal.values import OUTCOMES
 from upgrade_guard.model.run import (
     FINAL,
@@ -29,6 +31,60 @@ from upgrade_guard.model.run import (
     Transition,
 )
 from upgrade_guard.model.step import Step
+
+# What SQLAlchemy reads in a text it reads once.
+statement: Callable[[str], TextClause] = cache(text)
+
+
+class ConnectionRows:
+    """The rows as a transaction sees them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def select(self, sql: str, parameters: Mapping[str, Any] = {}, /) -> Iterator[Row]:
+        """The rows. Raises sqlalchemy.exc.DBAPIError."""
+        yield from self._connection.execute(statement(sql), dict(parameters)).mappings()
+
+
+def append(connection: Connection, entry: RunEntry | HistoryEntry) -> int:
+    """Put a row at the end of the chain and return its `seq`."""
+    seq, previous = chain.head(ConnectionRows(connection))
+    entry.seq, entry.previous = seq + 1, previous
+    row = as_stored(entry, connection.dialect)
+    entry.digest = row["digest"] = chain.digest(entry.__tablename__, row)
+    connection.execute(_insert(type(entry)), row)
+    connection.execute(
+        statement("UPDATE chain SET seq = :seq, digest = :digest"), {"seq": entry.seq, "digest": entry.digest}
+    )
+    return entry.seq
+
+
+def as_stored(entry: RunEntry | HistoryEntry, dialect: Dialect) -> dict[str, Any]:
+    """Column by column what the database will give back, but for the digest, which is over just that."""
+    return {
+        column: written(getattr(entry, column)) if written is not None else getattr(entry, column)
+        for column, written in _written(type(entry), dialect).items()
+    }
+
+
+@cache
+def _insert(kind: type[RunEntry | HistoryEntry]) -> TextClause:
+    columns = kind.__table__.columns.keys()
+    values = ", ".join(f":{column}" for column in columns)
+    return text(f"INSERT INTO {kind.__tablename__} ({', '.join(columns)}) VALUES ({values})")  # noqa: S608
+
+
+@cache
+def _written(kind: type[RunEntry | HistoryEntry], dialect: Dialect) -> dict[str, Callable[[Any], Any] | None]:
+    """How the type of each column writes a value. A whole number in a column of fractions comes back as a fraction."""
+    return {
+        column.key: float
+        if isinstance(column.type, Float)
+        else column.type.dialect_impl(dialect).bind_processor(dialect)
+        for column in kind.__table__.columns
+        if column.key != "digest"
+    }
 
 
 class Transaction:

@@ -1,4 +1,4 @@
-"""A run and its history, as frozen values. The journal stores them; everyone else reads them."""
+"""A run and its history, and what is known of a bundle over all runs, as frozen values."""
 
 from __future__ import annotations
 
@@ -264,3 +264,18 @@ def was_asked(reasons: tuple[str, ...]) -> bool:
 
 
 _ASKED = " asked for it"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A bundle that was published here. `proof` is its newest one, `copies` the newest record for each target."""
+
+    run_id: str
+    snapshot: SnapshotRecord
+    proof: ProofRecord | None = None
+    copies: tuple[CopyRecord, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Did the newest proof of exactly this snapshot succeed?"""
+        return self.proof is not None and self.proof.ok and self.proof.snapshot_sha256 == self.snapshot.snapshot_sha256

@@ -1,4 +1,4 @@
-"""The smallest durable unit of a run, and the phases that order them."""
+"""The smallest durable unit of a run, the phases that order them, and what a failure is answered with."""
 
 from __future__ import annotations
 
@@ -106,3 +106,15 @@ class Phase:
     goes_on: Callable[[Exception], bool] = never
     pauses: bool = False
     weighs: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`everything_back`, or a pause in which a person decides while the cluster serves; `why` as a sentence.
+
+    `lanes_back`: before the pause, what failed is put back by itself, as its phase amends it.
+    """
+
+    everything_back: bool
+    why: str
+    lanes_back: bool = False

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.recorded import Recorded
-from upgrade_guard.model.run import Kind
+from upgrade_guard.model.run import Kind, Recorded
 from upgrade_guard.runs import resources
 from upgrade_guard.steps.copies import target
 from upgrade_guard.vault.bundle import Bundle, Vault, examine

@@ -60,8 +60,7 @@ def open_run(config: Config) -> Run | None:
 @contextmanager
 def looking(config: Config) -> Iterator[Site]:
     """The cluster for a command that looks at it outside of a run: nothing is recorded."""
-    from upgrade_guard.engine.clock import SystemClock
-    from upgrade_guard.engine.interruption import Interruption
+    from upgrade_guard.engine.interruption import Interruption, SystemClock
     from upgrade_guard.hosts.transcript import SilentTranscript
     from upgrade_guard.nodes.site import Site
 
@@ -82,8 +81,7 @@ def _recorded(config: Config) -> Mapping[str, Mapping[str, str]]:
 @contextmanager
 def this_machine() -> Iterator[tuple[Host, Clock]]:
     """Where timers are installed, and what time it is here."""
-    from upgrade_guard.engine.clock import SystemClock
-    from upgrade_guard.engine.interruption import Interruption
+    from upgrade_guard.engine.interruption import Interruption, SystemClock
     from upgrade_guard.hosts.local import LocalHost
 
     interruption = Interruption()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from upgrade_guard.engine.workflow import Workflow
     from upgrade_guard.journal import Journal
     from upgrade_guard.nodes.site import Site
-    from upgrade_guard.steps.approval import Approve
+    from upgrade_guard.steps.plan import Approve
     from upgrade_guard.ui.console import Screen
     from upgrade_guard.ui.prompts import Prompts
     from upgrade_guard.workflows.restore import ConfirmCluster
@@ -89,8 +89,7 @@ def drive(
     `ask` makes the questions, given what to do with the display while one is asked. A problem is raised with the ways
     on as its hint.
     """
-    from upgrade_guard.engine.clock import SystemClock
-    from upgrade_guard.engine.interruption import Interruption
+    from upgrade_guard.engine.interruption import Interruption, SystemClock
     from upgrade_guard.engine.outcomes import choices as ways_on
     from upgrade_guard.engine.outcomes import in_words_of
     from upgrade_guard.engine.runner import Runner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.run import ApprovalRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
@@ -9,9 +11,15 @@ from upgrade_guard.model.step_results import CHECKS, KUBEADM_PLAN
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import kubeadm, packages
-from upgrade_guard.steps.approval import Approve
 from upgrade_guard.steps.canary import BEFORE as CANARY
 from upgrade_guard.steps.staging import FETCHES_AT_ONCE
+
+
+class Approve(Protocol):
+    """Ask for a yes to `subject`, showing `shown` first. Raises DecisionNeeded on no, and where nobody can be asked."""
+
+    def __call__(self, subject: str, shown: str, step: str) -> ApprovalRecord:
+        """The approval, with who and how."""
 
 
 def plan(site: Site, cluster: Cluster, target: Version, approve: Approve) -> Phase:

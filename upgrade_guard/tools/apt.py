@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from upgrade_guard.errors import CommandFailed, StepFailed
-from upgrade_guard.hosts.base import Host
-from upgrade_guard.hosts.names import check_name
+from upgrade_guard.hosts.base import Host, check_name
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.model.version import Version
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, run_checked

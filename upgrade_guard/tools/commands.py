@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from upgrade_guard.errors import CommandFailed, UnexpectedOutput
 from upgrade_guard.hosts.base import Host
-from upgrade_guard.hosts.gentle import GENTLY
+from upgrade_guard.hosts.process import GENTLY
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.known_failures import hint_for
 

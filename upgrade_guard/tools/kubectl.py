@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from upgrade_guard.hosts.base import Host
-from upgrade_guard.hosts.names import check_name
+from upgrade_guard.hosts.base import Host, check_name
 from upgrade_guard.model.command import Command, Result
 from upgrade_guard.tools.commands import failure, run_checked
 from upgrade_guard.tools.kubeadm import KubeadmConfig, parse_kubeadm_config, parse_kubeadm_document

@@ -1,4 +1,7 @@
-"""Two consoles: stdout is the answer, stderr is the story. Neither interprets markup in what the world says."""
+"""Two consoles: stdout is the answer, stderr is the story, and a problem its last lines.
+
+Markup in what the world says is not interpreted.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from upgrade_guard.ui.nonblocking_stream import PatientStream, patient
-from upgrade_guard.ui.vocabulary import visible
+from upgrade_guard.ui.vocabulary import one_line, visible
 
 WIDTH_OF_A_PIPE = 160
 
@@ -95,3 +99,29 @@ def _console(stream: TextIO | PatientStream, *, color: bool) -> Console:
         # A pipe has no width: fold late, so that lines can be searched.
         width=None if terminal or os.environ.get("COLUMNS") else WIDTH_OF_A_PIPE,
     )
+
+
+def told(
+    story: Console,
+    message: str,
+    *,
+    word: str,
+    said: str = "",
+    reasons: tuple[str, ...] = (),
+    standing: str = "",
+    hint: str = "",
+) -> None:
+    """Print them. `said` is a program's stderr, of which the last line is shown when the message lacks it."""
+    shown = one_line(message)
+    named = shown.lower().startswith(word.lower())
+    lines = [Text.assemble(("" if named else f"{word}: ", "bold red"), shown)]
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+    if last and one_line(last) not in one_line(message):
+        lines.append(Text(f"  it said: {one_line(last)}"))
+    lines += [Text(f"  - {one_line(reason)}") for reason in reasons if one_line(reason) != one_line(message)]
+    if standing:
+        lines.append(Text(visible(standing)))
+    if hint:
+        lines.append(Text.assemble(("Next: ", "bold"), one_line(hint)))
+    for line in lines:
+        story.print(line, soft_wrap=True)

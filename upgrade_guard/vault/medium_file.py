@@ -10,12 +10,21 @@ from pathlib import Path
 from upgrade_guard.errors import GuardError, StepFailed
 from upgrade_guard.vault.addresses import Place
 from upgrade_guard.vault.bundle import PART
-from upgrade_guard.vault.disk import copy_synced, measure, private_directory, read_description, storage, sync_directory
+from upgrade_guard.vault.disk import (
+    MOUNTINFO,
+    copy_synced,
+    measure,
+    nearest,
+    private_directory,
+    read_description,
+    storage,
+    survives_this_machine,
+    sync_directory,
+)
 from upgrade_guard.vault.encryption import Parcel
 from upgrade_guard.vault.manifest import FileEntry
 from upgrade_guard.vault.medium import aside, may_be_copy
-from upgrade_guard.vault.meter import Meter
-from upgrade_guard.vault.mounts import MOUNTINFO, nearest, survives_this_machine
+from upgrade_guard.vault.transfers import Meter
 
 
 class FileMedium:

@@ -18,11 +18,8 @@ from upgrade_guard.vault.disk import open_regular, storage
 from upgrade_guard.vault.encryption import PUBLISHERS, Parcel
 from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 from upgrade_guard.vault.medium import aside, may_be_copy
-from upgrade_guard.vault.meter import Meter
-from upgrade_guard.vault.object_settings import S3Settings
-from upgrade_guard.vault.object_store import objects, open_store
-from upgrade_guard.vault.retrying import Pause, retried
-from upgrade_guard.vault.transfers import bring
+from upgrade_guard.vault.object_store import S3Settings, objects, open_store
+from upgrade_guard.vault.transfers import Meter, Pause, bring, retried
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

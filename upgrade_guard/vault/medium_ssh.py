@@ -18,8 +18,7 @@ from upgrade_guard.vault.bundle import PART
 from upgrade_guard.vault.encryption import Parcel
 from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
 from upgrade_guard.vault.medium import aside, may_be_copy
-from upgrade_guard.vault.retrying import Pause
-from upgrade_guard.vault.transfers import Transfer
+from upgrade_guard.vault.transfers import Pause, Transfer
 
 _KINDS = {"directory": "is a directory", "link": "is a symbolic link", "other": "is not a regular file"}
 

@@ -15,8 +15,7 @@ from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.tools.commands import CHANGE_TIMEOUT, run_checked
-from upgrade_guard.tools.file_entries import Entry
-from upgrade_guard.tools.files import Files
+from upgrade_guard.tools.files import Entry, Files
 from upgrade_guard.vault.manifest import NodeFile, NodeFiles
 from upgrade_guard.vault.node_archive import NodeArchive, archive_name, read_archive, read_one
 from upgrade_guard.vault.node_watch import OURS, existing, look, real_directory, watch

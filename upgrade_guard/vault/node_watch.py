@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from upgrade_guard.errors import GuardError, UnexpectedOutput
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.node import NodeSettings
-from upgrade_guard.tools.file_entries import Entry
-from upgrade_guard.tools.files import Files
+from upgrade_guard.tools.files import Entry, Files
 
 OURS = "upgrade-guard"  # what a name of ours begins with, directly in a watched directory
 KUBELET_FILES = ("config.yaml", "kubeadm-flags.env", "instance-config.yaml")

@@ -11,7 +11,7 @@ from typing import Any
 
 from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.hosts.base import Host
-from upgrade_guard.hosts.gentle import GentleHost
+from upgrade_guard.hosts.process import GentleHost
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.model.etcd import MemberHash
 from upgrade_guard.tools.etcdctl import Etcdctl

@@ -12,8 +12,7 @@ from pathlib import Path
 from upgrade_guard.errors import Refused, StepFailed, UsageProblem
 from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.clock import Clock
-from upgrade_guard.tools.systemctl import Systemctl
-from upgrade_guard.tools.systemd_analyze import SystemdAnalyze
+from upgrade_guard.tools.systemctl import Systemctl, SystemdAnalyze
 from upgrade_guard.vault.disk import storage, write_synced
 from upgrade_guard.vault.schedule import Schedule, longest_pause, remember, remembered, service_text, timer_text
 

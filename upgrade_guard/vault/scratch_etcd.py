@@ -20,7 +20,7 @@ from pathlib import Path
 from upgrade_guard.errors import CommandFailed, LockHeld, StepFailed
 from upgrade_guard.hosts.background import Background, running_with, start_background
 from upgrade_guard.hosts.base import Host
-from upgrade_guard.hosts.gentle import GENTLY
+from upgrade_guard.hosts.process import GENTLY
 from upgrade_guard.model.clock import Clock
 from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.vault.disk import private_directories, storage, sync_directory

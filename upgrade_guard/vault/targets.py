@@ -19,8 +19,7 @@ from upgrade_guard.vault.copy_info import Descriptions, Listing, StoredCopy
 from upgrade_guard.vault.encryption import SEALED, Copied, Keys, expected_files, parcel_of, records, seal
 from upgrade_guard.vault.manifest import BundleManifest, FileEntry
 from upgrade_guard.vault.medium import Medium
-from upgrade_guard.vault.retrying import Pause
-from upgrade_guard.vault.transfers import compared, fetched
+from upgrade_guard.vault.transfers import Pause, compared, fetched
 
 __all__ = ["Copied", "Keys", "Listing", "SshSettings", "StoredCopy", "Target", "open_target"]
 
@@ -220,7 +219,7 @@ def open_target(
         return Target(FileMedium(place), keys)
     if place.scheme in OBJECT_STORES:
         from upgrade_guard.vault.medium_objects import ObjectMedium
-        from upgrade_guard.vault.object_settings import S3Settings, s3_settings
+        from upgrade_guard.vault.object_store import S3Settings, s3_settings
 
         settings = S3Settings("its own environment")
         if place.scheme == "s3":

@@ -9,12 +9,13 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from upgrade_guard.errors import Refused, StepFailed
+from upgrade_guard.errors import CommandFailed, HostUnreachable, Refused, StepFailed
 from upgrade_guard.tools.files import Files
 from upgrade_guard.tools.pieces import PIECE, Pieces
 from upgrade_guard.vault.bundle import MANIFEST, PART, SNAPSHOT, Bundle, Vault, examine, is_safe_name
@@ -30,10 +31,66 @@ from upgrade_guard.vault.disk import (
     write_synced,
 )
 from upgrade_guard.vault.manifest import BundleManifest, FileEntry
-from upgrade_guard.vault.meter import Meter
-from upgrade_guard.vault.retrying import Pause, retried
+
+_EVERY = 1.0  # seconds between two sentences
+_MIB = 1 << 20
+
+
+class Meter:
+    """Says how far one file is, at most once a second. `what` names it and the way it takes; `total` is in bytes.
+
+    `already` bytes were there before: they do not count for the throughput.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        say: Callable[[str], None],
+        *,
+        already: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what = what
+        self._total = total
+        self._say = say
+        self._already = already
+        self._monotonic = monotonic
+        self._began = self._said = monotonic()
+        from_there = f", going on at {already / _MIB:.1f} MiB" if already else ""
+        say(f"{what} ({total / _MIB:.1f} MiB{from_there})")
+
+    def moved(self, done: int) -> None:
+        """So many bytes of the file are there now."""
+        now = self._monotonic()
+        if now - self._said < _EVERY or done >= self._total:
+            return
+        self._said = now
+        rate = (done - self._already) / (now - self._began)
+        left = f", {(self._total - done) / rate:.0f} s left" if rate > 0 else ""
+        self._say(f"{self._what}: {done / _MIB:.0f} of {self._total / _MIB:.0f} MiB, {rate / _MIB:.1f} MiB/s{left}")
+
 
 T = TypeVar("T")
+Pause = Callable[[float], None]
+
+PAUSES = (1.0, 5.0, 15.0)  # seconds before each further attempt
+
+
+def retried(attempt: Callable[[], T], *, pause: Pause, say: Callable[[str], None]) -> T:
+    """What `attempt` gives. It is made again while the other side cannot be reached or does not answer in time.
+
+    Anything else (no permission, no space) is raised at once. `pause` waits, and may raise Interrupted.
+    """
+    for number, seconds in enumerate(PAUSES, start=2):
+        try:
+            return attempt()
+        except (HostUnreachable, CommandFailed) as problem:
+            if isinstance(problem, CommandFailed) and problem.exit_status is not None:
+                raise
+            say(f"{problem.message}; attempt {number} of {len(PAUSES) + 1} in {seconds:g} s")
+            pause(seconds)
+    return attempt()
 
 
 def bring(

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.cluster import Cluster, Node
-from upgrade_guard.model.step import Done, Facts, NotDone, Seen
+from upgrade_guard.model.step import Answer, Done, Facts, NotDone, Seen
 from upgrade_guard.model.step_results import StepName
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.control_plane_back import others_serve

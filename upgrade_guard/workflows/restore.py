@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.model.cluster import Cluster
@@ -26,9 +27,45 @@ from upgrade_guard.steps.snapshot import bundle_of, problems_of
 from upgrade_guard.steps.step_helpers import noting, observation
 from upgrade_guard.vault.drill import stated
 from upgrade_guard.vault.proof import Expected, Proof
-from upgrade_guard.workflows.as_restore import as_restore
 from upgrade_guard.workflows.ungated import Ungated
 from upgrade_guard.workflows.whole_rollback import nodes_and_watchers, start
+
+T = TypeVar("T")
+THEIRS, OURS = "rollback", "restore"
+
+
+def as_restore(*phases: Phase) -> tuple[Phase, ...]:
+    """`rollback/cp1/swap` becomes `restore/cp1/swap`, in the journal and in what one step reads of another."""
+    return tuple(
+        replace(phase, name=_ours(phase.name, "-"), steps=tuple(_step(step) for step in phase.steps))
+        for phase in phases
+    )
+
+
+def _step(step: Step) -> Step:
+    return replace(
+        step, name=_ours(step.name, "/"), probe=_with_their_names(step.probe), act=_with_their_names(step.act)
+    )
+
+
+def _ours(name: str, mark: str) -> str:
+    first, found, rest = name.partition(mark)
+    return f"{OURS}{found}{rest}" if first == THEIRS else name
+
+
+def _theirs(name: str) -> str:
+    first, found, rest = name.partition("/")
+    return f"{THEIRS}{found}{rest}" if first == OURS else name
+
+
+def _with_their_names(look: Callable[[Facts], T]) -> Callable[[Facts], T]:
+    def renamed(facts: Facts) -> T:
+        results = {_theirs(name): result for name, result in facts.results.items()}
+        started = frozenset(_theirs(name) for name in facts.started)
+        return look(Facts(facts.run_id, {**results, **facts.results}, started | facts.started))
+
+    return renamed
+
 
 ConfirmCluster = Callable[[str, str], ApprovalRecord]
 """Ask for the cluster's name, with what the restore costs. Raises DecisionNeeded when it is not given."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import Event
-from upgrade_guard.model.step import Facts, Phase
+from upgrade_guard.model.step import Answer, Facts, Phase
 
 
 class Ungated:

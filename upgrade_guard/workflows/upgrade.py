@@ -7,20 +7,18 @@ from datetime import datetime
 from types import MappingProxyType
 
 from upgrade_guard.errors import GuardError, HostUnreachable, Refused
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import ApprovalRecord, Event, State
-from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen
+from upgrade_guard.model.step import Answer, Done, Facts, NotDone, Phase, Seen
 from upgrade_guard.model.step_results import CLUSTER, PROVEN, PUBLISHED, copies_made
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import lost_nodes
-from upgrade_guard.steps.approval import Approve
 from upgrade_guard.steps.control_planes import control_plane
 from upgrade_guard.steps.copies import copies, target
 from upgrade_guard.steps.inspect import cluster as inspected_cluster
 from upgrade_guard.steps.inspect import inspect
-from upgrade_guard.steps.plan import keeping, plan
+from upgrade_guard.steps.plan import Approve, keeping, plan
 from upgrade_guard.steps.proof import mismatches, proof
 from upgrade_guard.steps.rollback_choice import CHOICE, control_plane_touched
 from upgrade_guard.steps.snapshot import bundle_of, problems_of, snapshot

@@ -14,8 +14,7 @@ from pathlib import Path
 from unit.engine.paper import Notes
 from unit.engine.room import RUN, Room
 
-from upgrade_guard.engine.clock import SystemClock
-from upgrade_guard.engine.interruption import Interruption
+from upgrade_guard.engine.interruption import Interruption, SystemClock
 from upgrade_guard.engine.runner import Runner
 from upgrade_guard.errors import Interrupted
 

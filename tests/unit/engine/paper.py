@@ -16,7 +16,6 @@ from typing import Any
 
 from upgrade_guard.engine.interruption import Interruption
 from upgrade_guard.errors import GuardError
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.evidence import Evidence
 from upgrade_guard.model.run import (
     CopyRecord,
@@ -29,7 +28,7 @@ from upgrade_guard.model.run import (
     State,
     Transition,
 )
-from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
+from upgrade_guard.model.step import Answer, Done, Facts, NotDone, Phase, Seen, Step
 
 MAX_AGE = 1800.0
 BACK = Answer(everything_back=True, why="the control plane does not serve")

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from unit.engine.room import RUN, Room
 
-from upgrade_guard.engine.clock import SystemClock
-from upgrade_guard.engine.interruption import Interruption
+from upgrade_guard.engine.interruption import Interruption, SystemClock
 from upgrade_guard.errors import Interrupted
 from upgrade_guard.model.run import Outcome, State
 

@@ -22,9 +22,8 @@ from upgrade_guard.errors import (
     StepFailed,
     UsageProblem,
 )
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.run import Event, Outcome, State, asked_by
-from upgrade_guard.model.step import Facts, NotDone, Phase, Unknown
+from upgrade_guard.model.step import Answer, Facts, NotDone, Phase, Unknown
 
 APPLY = "control-plane/cp1/apply"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from upgrade_guard.checks import kubelet
 from upgrade_guard.errors import GuardError, Refused, UnexpectedOutput, UsageProblem
-from upgrade_guard.hosts import names, ssh_settings
+from upgrade_guard.hosts import base, ssh_settings
 from upgrade_guard.journal import encoding as journal_text
 from upgrade_guard.journal import export, storage
 from upgrade_guard.model import ssh_words
@@ -21,7 +21,7 @@ from upgrade_guard.tools import (
     etcd_manifest,
     etcdctl,
     etcdutl,
-    file_entries,
+    files,
     known_failures,
     kubeadm,
     kubectl_objects,
@@ -29,9 +29,9 @@ from upgrade_guard.tools import (
     own_directory,
     plain_yaml,
     static_pod,
-    systemd_analyze,
+    systemctl,
 )
-from upgrade_guard.vault import addresses, manifest, mounts, schedule
+from upgrade_guard.vault import addresses, disk, manifest, schedule
 
 Refusals = tuple[type[Exception], ...]
 
@@ -73,7 +73,7 @@ READERS: dict[str, Reader] = {
     "tools.etcdctl.parse_count": Reader(etcdctl.parse_count),
     "tools.etcdctl.parse_keys": Reader(etcdctl.parse_keys),
     "tools.etcdutl.parse_snapshot_status": Reader(etcdutl.parse_snapshot_status),
-    "tools.file_entries.parse_entries": Reader(file_entries.parse_entries),
+    "tools.files.parse_entries": Reader(files.parse_entries),
     "tools.known_failures.hint_for": Reader(known_failures.hint_for, ()),
     "tools.kubeadm.parse_certificates": Reader(kubeadm.parse_certificates),
     "tools.kubeadm.parse_kubeadm_config": Reader(kubeadm.parse_kubeadm_config),
@@ -88,7 +88,7 @@ READERS: dict[str, Reader] = {
     "tools.kubectl_objects.parse_budgets": Reader(kubectl_objects.parse_budgets),
     "tools.kubectl_objects.parse_services": Reader(kubectl_objects.parse_services),
     "tools.kubectl_objects.parse_workloads": Reader(kubectl_objects.parse_workloads),
-    "tools.systemd_analyze.parse_elapses": Reader(systemd_analyze.parse_elapses),
+    "tools.systemctl.parse_elapses": Reader(systemctl.parse_elapses),
     # files of a node
     "tools.etcd_manifest.read_etcd_manifest": Reader(etcd_manifest.read_etcd_manifest, ()),
     "checks.kubelet.flags_in": Reader(kubelet.flags_in, ()),
@@ -111,10 +111,10 @@ READERS: dict[str, Reader] = {
     "vault.manifest.manifest_from_text": Reader(
         lambda text: manifest.manifest_from_text(text, "manifest.json"), (Refused,)
     ),
-    "vault.mounts.file_system_of": Reader(lambda text: mounts.file_system_of(mounts.Path("/tmp"), text), ()),
+    "vault.disk.file_system_of": Reader(lambda text: disk.file_system_of(disk.Path("/tmp"), text), ()),
     # what people type
     "hosts.ssh_settings.objection_to": Reader(ssh_settings.objection_to, ()),
-    "hosts.names.check_name": Reader(names.check_name, (UsageProblem,)),
+    "hosts.base.check_name": Reader(base.check_name, (UsageProblem,)),
     "model.ssh_words.checked_destination": Reader(ssh_words.checked_destination, (ValueError,)),
     "model.ssh_words.checked_option": Reader(ssh_words.checked_option, (ValueError,)),
     "model.version.Version.parse": Reader(Version.parse, (ValueError,)),

@@ -25,8 +25,7 @@ from upgrade_guard.cli.main import app
 from upgrade_guard.journal import Journal
 from upgrade_guard.model.run import ApprovalRecord, CommandRow, NodeRecord, Outcome
 from upgrade_guard.model.step import Done, Step
-from upgrade_guard.ui.console import open_screen
-from upgrade_guard.ui.problem import told
+from upgrade_guard.ui.console import open_screen, told
 
 PROGRAM = Path(sys.executable).with_name("upgrade-guard")
 OWN_STYLE = re.compile(r"\x1b\[[0-9;]*m")  # SGR: colours, bold; nothing that moves, clears, titles or links

@@ -190,7 +190,7 @@ def test_a_number_that_is_no_number_is_no_bug(told: Journal, path: Path) -> None
 def test_not_more_than_somebody_reads_and_progress_is_heard(
     journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("upgrade_guard.journal.chain_walk._EVERY", 10)
+    monkeypatch.setattr("upgrade_guard.journal.audit._EVERY", 10)
     begun(journal)
     for number in range(60):
         done(journal, f"step-{number}")

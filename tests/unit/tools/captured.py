@@ -15,8 +15,7 @@ from upgrade_guard.tools.etcdctl import Etcdctl
 from upgrade_guard.tools.etcdutl import Etcdutl
 from upgrade_guard.tools.kubeadm import Kubeadm, UpgradePlan, parse_upgrade_plan
 from upgrade_guard.tools.kubectl import Kubectl
-from upgrade_guard.tools.systemctl import Systemctl
-from upgrade_guard.tools.systemd_analyze import SystemdAnalyze
+from upgrade_guard.tools.systemctl import Systemctl, SystemdAnalyze
 
 PKI = "/etc/kubernetes/pki/etcd"
 

@@ -7,9 +7,8 @@ import os
 
 from rich.console import Console
 
-from upgrade_guard.ui.console import open_screen
+from upgrade_guard.ui.console import open_screen, told
 from upgrade_guard.ui.nonblocking_stream import PatientStream, patient
-from upgrade_guard.ui.problem import told
 
 
 def test_a_reader_that_stopped_reading_does_not_stop_the_writer() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from upgrade_guard.vault.mounts import file_system_of, is_remote, nearest, survives_this_machine
+from upgrade_guard.vault.disk import file_system_of, is_remote, nearest, survives_this_machine
 
 MOUNTINFO = """\
 21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw

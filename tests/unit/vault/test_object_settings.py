@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from upgrade_guard.errors import UsageProblem
-from upgrade_guard.vault.object_settings import s3_settings
+from upgrade_guard.vault.object_store import s3_settings
 
 FILE = """[default]
 aws_access_key_id = AKIADEFAULT

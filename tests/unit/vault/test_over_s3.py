@@ -20,7 +20,7 @@ from upgrade_guard.model.command import Secret
 from upgrade_guard.vault.addresses import parse_place
 from upgrade_guard.vault.bundle import Bundle, Vault, examine
 from upgrade_guard.vault.medium_objects import ObjectMedium
-from upgrade_guard.vault.object_settings import S3Settings
+from upgrade_guard.vault.object_store import S3Settings
 from upgrade_guard.vault.targets import Target
 
 PARTS = 5 * 8 << 20  # bytes: five parts of an upload

@@ -15,10 +15,9 @@ from upgrade_guard.config import Config
 from upgrade_guard.config.schema import RollbackSettings, UpgradeSettings
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed
 from upgrade_guard.hosts.transcript import SilentTranscript
-from upgrade_guard.model.answer import Answer
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.etcd import MemberHealth
-from upgrade_guard.model.step import Facts
+from upgrade_guard.model.step import Answer, Facts
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import loss

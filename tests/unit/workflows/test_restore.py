@@ -14,8 +14,7 @@ from upgrade_guard.steps.etcd_restore import BUMP, bump_beyond
 from upgrade_guard.steps.restore_bundle import Wanted, wanted
 from upgrade_guard.steps.restore_nodes import GIVEN_UP, given_up, in_service
 from upgrade_guard.steps.step_helpers import noting
-from upgrade_guard.workflows.as_restore import as_restore
-from upgrade_guard.workflows.restore import lost_writes
+from upgrade_guard.workflows.restore import as_restore, lost_writes
 
 NAME = "prod-20250301T021409Z-20250301-aaaaaa"
 
