@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from upgrade_guard.errors import CommandFailed, ExitCode, GuardError, StepFailed
@@ -49,6 +50,7 @@ class Front:
     aftermath: str = ""
     stdin_is_terminal: Callable[[], bool] = field(default=lambda: sys.stdin.isatty() and sys.stderr.isatty())
     _data: Any = None
+    _beside: Mapping[str, Any] = field(default_factory=dict)
     _answered: bool = False
     _screen: Screen | None = None
 
@@ -89,12 +91,18 @@ class Front:
 
         return config.load(self.config_path, os.environ, os.geteuid() == 0, state_dir=self.state_dir, offsite=offsite)
 
-    def answer(self, data: Any, show: Callable[[], object] | None = None) -> None:
+    def answer(
+        self,
+        data: Any,
+        show: Callable[[], object] | None = None,
+        beside: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """The command's answer: `data` for --json, otherwise what `show` returns, on stdout.
 
-        An answer that is known before a problem is told beside it in the same JSON object.
+        An answer that is known before a problem is told beside it in the same JSON object. `beside` has further keys of
+        that object, for what is worth telling where `data` is null.
         """
-        self._data, self._answered = data, True
+        self._data, self._beside, self._answered = data, beside, True
         if show is None or self.json:
             return
         if self._screen is not None:
@@ -200,6 +208,7 @@ class Front:
             "ok": problem is None,
             "data": plain(self._data),
             "error": error,
+            **plain(self._beside),
         }
         sys.stdout.write(json.dumps(envelope) + "\n")
 

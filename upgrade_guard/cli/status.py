@@ -8,11 +8,11 @@ import typer
 
 from upgrade_guard.cli.fast_commands import QuickCommand
 from upgrade_guard.cli.invocation import Front
-from upgrade_guard.model.run import State
+from upgrade_guard.model.plain import run_answer
+from upgrade_guard.model.run import Run, State
 from upgrade_guard.runs import backup_status, resources
 
 if TYPE_CHECKING:
-    from upgrade_guard.journal import Journal
     from upgrade_guard.runs.backup_status import BackupStanding
 
 
@@ -29,7 +29,12 @@ def status(context: typer.Context) -> None:
         opened = journal.open_run() if journal is not None else None
         backups = backup_status.gather(config, journal)
         if journal is None or opened is None:
-            front.answer(None, lambda: _nothing_open(front, journal, backups))
+            last = journal.runs(limit=1) if journal is not None else ()
+            beside = {
+                "last_run": run_answer(last[0]) if last else None,
+                "backups": backup_status.answer(backups),
+            }
+            front.answer(None, lambda: _nothing_open(front, last, backups), beside)
             return
         from upgrade_guard.runs.run_status import standing
 
@@ -48,8 +53,7 @@ def status(context: typer.Context) -> None:
     front.answer(found.answer() | {"backups": backup_status.answer(backups)}, shown)
 
 
-def _nothing_open(front: Front, journal: Journal | None, backups: BackupStanding) -> str:
-    last = journal.runs(limit=1) if journal is not None else ()
+def _nothing_open(front: Front, last: tuple[Run, ...], backups: BackupStanding) -> str:
     before = f"\nThe last one, {last[0].id} to {last[0].target}, ended {last[0].outcome}." if last else ""
     if last and last[0].state in (State.ROLLED_BACK, State.RESTORED):
         before += (

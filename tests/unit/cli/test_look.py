@@ -129,6 +129,16 @@ def test_the_gate_of_status_sees_an_edited_row(state_dir: Path, recorder: Record
     assert "This record was changed after it was written" in invoke(state_dir, "show").stdout
 
 
+def test_without_an_open_run_status_has_the_last_one_and_the_backups_beside_it(
+    state_dir: Path, recorder: Recorder
+) -> None:
+    before = json.loads(invoke(state_dir, "status", "--json").stdout)
+    assert (before["data"], before["last_run"], before["backups"]["last_proven"]) == (None, None, None)
+    recorder.write(recorder.begin, aborted)
+    after = json.loads(invoke(state_dir, "status", "--json").stdout)
+    assert (after["data"], after["last_run"]["outcome"]) == (None, "aborted")
+
+
 def test_after_the_last_run_status_names_how_it_ended(state_dir: Path, recorder: Recorder) -> None:
     recorder.write(recorder.begin, aborted)
     assert answer(state_dir, "status") is None
