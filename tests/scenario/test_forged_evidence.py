@@ -70,6 +70,7 @@ def test_a_snapshot_that_this_run_did_not_take_is_not_its_snapshot(stage: Stage)
     manifest = json.loads((vault / old["bundle"] / "manifest.json").read_text())
     [run] = stage.rows("select id from runs where kind = 'upgrade'")
     staging = vault / f"{run['id']}.part"
+    staging.mkdir(mode=0o700, exist_ok=True)  # its process may have died before it made one
     shutil.copy2(vault / old["bundle"] / "snapshot.db", staging / "snapshot.db")
     notes = {
         "source": manifest["source_member"],

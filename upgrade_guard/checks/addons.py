@@ -11,7 +11,7 @@ from upgrade_guard.tools.kubectl_objects import WorkloadRow
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownAddon:
     """How an add-on is recognised and what its own upgrade needs. `images` is searched in the image without its tag."""
 
     name: str
@@ -22,51 +22,53 @@ class Known:
 
 _MATRIX = "look up which of its releases goes with the target version, and upgrade it on its own, before or after"
 
-KNOWN: tuple[Known, ...] = (
-    Known("kube-proxy", "proxy", r"/kube-proxy$", "kubeadm upgrades it with the last control plane"),
-    Known("coredns", "dns", r"/coredns$", "kubeadm upgrades it with the last control plane and migrates its Corefile"),
-    Known(
+KNOWN: tuple[KnownAddon, ...] = (
+    KnownAddon("kube-proxy", "proxy", r"/kube-proxy$", "kubeadm upgrades it with the last control plane"),
+    KnownAddon(
+        "coredns", "dns", r"/coredns$", "kubeadm upgrades it with the last control plane and migrates its Corefile"
+    ),
+    KnownAddon(
         "flannel",
         "network",
         r"/flannel$|/flannel-cni-plugin$",
         "apply its newer manifest after the control plane; it needs no particular order",
     ),
-    Known(
+    KnownAddon(
         "calico",
         "network",
         r"(^|/)calico/|/calico-(node|typha|kube-controllers)$|/tigera/operator$",
         "each release is tested with certain minors: see its requirements, and upgrade it before leaving that range",
     ),
-    Known(
+    KnownAddon(
         "cilium",
         "network",
         r"/cilium/|/cilium$",
         "one minor at a time, after its own pre-flight check, and within the minors that its release names",
     ),
-    Known(
+    KnownAddon(
         "weave", "network", r"/weave-(kube|npc)$", "it is no longer maintained: plan to move to another network plugin"
     ),
-    Known("kube-router", "network", r"/kube-router$", _MATRIX),
-    Known("antrea", "network", r"/antrea[-/]|/antrea$", "controller before agents, at most a few minors apart"),
-    Known("ingress-nginx", "ingress", r"/ingress-nginx/controller$|/nginx-ingress-controller$", _MATRIX),
-    Known("traefik", "ingress", r"(^|/)traefik$", _MATRIX),
-    Known("cert-manager", "certificates", r"/cert-manager-(controller|webhook|cainjector)$", _MATRIX),
-    Known("metrics-server", "metrics", r"/metrics-server$", _MATRIX),
-    Known("metallb", "load-balancer", r"/metallb/(controller|speaker)$|/metallb-(controller|speaker)$", _MATRIX),
-    Known(
+    KnownAddon("kube-router", "network", r"/kube-router$", _MATRIX),
+    KnownAddon("antrea", "network", r"/antrea[-/]|/antrea$", "controller before agents, at most a few minors apart"),
+    KnownAddon("ingress-nginx", "ingress", r"/ingress-nginx/controller$|/nginx-ingress-controller$", _MATRIX),
+    KnownAddon("traefik", "ingress", r"(^|/)traefik$", _MATRIX),
+    KnownAddon("cert-manager", "certificates", r"/cert-manager-(controller|webhook|cainjector)$", _MATRIX),
+    KnownAddon("metrics-server", "metrics", r"/metrics-server$", _MATRIX),
+    KnownAddon("metallb", "load-balancer", r"/metallb/(controller|speaker)$|/metallb-(controller|speaker)$", _MATRIX),
+    KnownAddon(
         "longhorn",
         "storage",
         r"(^|/)longhorn-(manager|engine|driver-deployer|instance-manager)$",
         "see every volume healthy before each drain; its disruption budgets hold a drain while replicas rebuild",
     ),
-    Known(
+    KnownAddon(
         "rook",
         "storage",
         r"/rook/ceph$|/rook-ceph",
         "see ceph status HEALTH_OK before each drain; its disruption budgets hold a drain while it is not",
     ),
-    Known("openebs", "storage", r"(^|/)openebs/", "see its volumes healthy before each drain"),
-    Known(
+    KnownAddon("openebs", "storage", r"(^|/)openebs/", "see its volumes healthy before each drain"),
+    KnownAddon(
         "csi-driver",
         "storage",
         r"/csi-(provisioner|attacher|node-driver-registrar|resizer|snapshotter)$|[-/]csi[-/]?(driver|plugin|node)",
@@ -80,7 +82,7 @@ def recognise(workloads: Iterable[WorkloadRow]) -> tuple[Addon, ...]:
 
     `workload` and `image` are those of its first daemon set, or of its first workload.
     """
-    found: dict[tuple[str, str], list[tuple[WorkloadRow, str, Known]]] = {}
+    found: dict[tuple[str, str], list[tuple[WorkloadRow, str, KnownAddon]]] = {}
     for workload in workloads:
         match = _known(workload)
         if match is not None:
@@ -94,7 +96,7 @@ def recognise(workloads: Iterable[WorkloadRow]) -> tuple[Addon, ...]:
     return tuple(addons)
 
 
-def _known(workload: WorkloadRow) -> tuple[str, Known] | None:
+def _known(workload: WorkloadRow) -> tuple[str, KnownAddon] | None:
     for known in KNOWN:
         for image in workload.images:
             if re.search(known.images, without_tag(image)):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 
 from upgrade_guard.checks.findings import Questions
-from upgrade_guard.checks.gather_node import Wanted, look_at_node
+from upgrade_guard.checks.gather_node import NodeQuestions, look_at_node
 from upgrade_guard.checks.gathered import ApiLook, DrainLook, EtcdLook, Gathered, MachineLook
 from upgrade_guard.errors import GuardError, HostUnreachable
 from upgrade_guard.model.clock import Clock
@@ -45,7 +45,7 @@ def gather(
     now = Version.parse(cluster.version)
     api = look_at_api(kubectl, api_servers, questions)
     volumes = () if api.kubeadm_config is None else chain.from_iterable(api.kubeadm_config.extra_volumes.values())
-    wanted = Wanted(clock, now, target, patches, tuple(dict.fromkeys(volume.path for volume in volumes)))
+    wanted = NodeQuestions(clock, now, target, patches, tuple(dict.fromkeys(volume.path for volume in volumes)))
     looks = tuple(look_at_node(nodes[node.name], node, questions, wanted) for node in cluster.nodes)
     if etcdctl is None:
         questions.cannot("etcd-members-healthy", "", "no member of etcd answers", "crictl ps --all --name etcd")

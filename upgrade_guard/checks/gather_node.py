@@ -25,7 +25,7 @@ KUBELET_ENVIRONMENT_FILES = ("/default/kubelet", "/sysconfig/kubelet")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NodeQuestions:
     """What is asked of every node on the way from `now` to `target`. `patches` is the directory of kubeadm's patches,
     "" for the usual one; `volumes` are the paths that kubeadm-config has mounted into control planes.
     """
@@ -37,7 +37,7 @@ class Wanted:
     volumes: tuple[str, ...] = ()
 
 
-def look_at_node(tools: NodeTools, node: Node, questions: Questions, wanted: Wanted) -> NodeLook:
+def look_at_node(tools: NodeTools, node: Node, questions: Questions, wanted: NodeQuestions) -> NodeLook:
     """Everything that the checks ask of one node. Raises HostUnreachable."""
     files, settings, name = tools.files, tools.settings, node.name
     clock, now, target, patches = wanted.clock, wanted.now, wanted.target, wanted.patches

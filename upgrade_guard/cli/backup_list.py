@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from upgrade_guard.config import Config
-    from upgrade_guard.runs.inventory import Known, Place
+    from upgrade_guard.runs.inventory import KnownBundles, StoragePlace
     from upgrade_guard.vault.bundle import Bundle
 
 
@@ -46,7 +46,7 @@ def list_(context: typer.Context, *, remote: Remote = False) -> None:
     )
 
 
-def _place_answer(config: Config, place: Place, journaled: Known) -> dict[str, Any]:
+def _place_answer(config: Config, place: StoragePlace, journaled: KnownBundles) -> dict[str, Any]:
     from upgrade_guard.runs.inventory import HERE
 
     rows = []
@@ -89,7 +89,7 @@ def _bundle(config: Config, name: str) -> Bundle:
     return Vault(config.vault.path).bundle(name)
 
 
-def _shown(config: Config, places: list[Place], journaled: Known) -> RenderableType:
+def _shown(config: Config, places: list[StoragePlace], journaled: KnownBundles) -> RenderableType:
     from upgrade_guard.runs.inventory import HERE
     from upgrade_guard.ui import backups, vocabulary
 

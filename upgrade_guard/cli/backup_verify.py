@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from upgrade_guard.config import Config
     from upgrade_guard.nodes.site import Site
     from upgrade_guard.runs.bundle_verification import Verification
-    from upgrade_guard.runs.inventory import Known
+    from upgrade_guard.runs.inventory import KnownBundles
 
 
 def register(commands: typer.Typer) -> None:
@@ -76,7 +76,9 @@ def verify(
         )
 
 
-def _verified_here(front: Front, site: Site, name: str | None, journaled: Known, *, quick: bool) -> list[Verification]:
+def _verified_here(
+    front: Front, site: Site, name: str | None, journaled: KnownBundles, *, quick: bool
+) -> list[Verification]:
     from upgrade_guard.runs.bundle_verification import FILES, Verification, verify_here
     from upgrade_guard.runs.inventory import HERE, damage_of
     from upgrade_guard.vault.bundle import checked_name
@@ -99,7 +101,7 @@ def _verified_here(front: Front, site: Site, name: str | None, journaled: Known,
 
 
 def _verified_there(
-    front: Front, config: Config, site: Site, url: str, name: str | None, journaled: Known
+    front: Front, config: Config, site: Site, url: str, name: str | None, journaled: KnownBundles
 ) -> list[Verification]:
     """Every copy that is there, and every one that ought to be."""
     from upgrade_guard.runs.bundle_verification import FILES, TRIAL, Verification, verify_copy

@@ -25,7 +25,7 @@ from upgrade_guard.runs.session import Choices
 if TYPE_CHECKING:
     from upgrade_guard.config import Config
     from upgrade_guard.journal import Journal
-    from upgrade_guard.steps.restore_bundle import Wanted
+    from upgrade_guard.steps.restore_bundle import WantedBundle
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +65,7 @@ def restore(
         answer_restore(front, journal, ended)
 
 
-def _refuse_early(front: Front, config: Config, what: Wanted, confirmed: str | None) -> None:
+def _refuse_early(front: Front, config: Config, what: WantedBundle, confirmed: str | None) -> None:
     """What can be told before anything is recorded: no such bundle here, or nobody to give the cluster's name."""
     from upgrade_guard.vault.bundle import Vault
 
@@ -83,7 +83,7 @@ def _refuse_early(front: Front, config: Config, what: Wanted, confirmed: str | N
         raise DecisionNeeded(f"--confirm-cluster says {confirmed!r}, but the cluster is {name!r}", hint=hint)
 
 
-def _open(front: Front, journal: Journal, what: Wanted) -> Run | None:
+def _open(front: Front, journal: Journal, what: WantedBundle) -> Run | None:
     """The open restore from the same bundle, to go on with; a run that has only looked gives way. Raises Refused."""
     opened = journal.open_run()
     if opened is None or (opened.kind is Kind.RESTORE and opened.target == what.text):

@@ -21,7 +21,7 @@ Guard = Callable[[Evidence], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Way:
+class Edge:
     """One event, the states from which it is legal, the state it reaches, and the guard before it."""
 
     event: Event
@@ -30,76 +30,76 @@ class Way:
     guard: Guard | None = None
 
 
-_UPGRADE: tuple[Way, ...] = (
-    Way(Event.CLUSTER_INSPECTED, (State.STARTED,), State.INSPECTED),
-    Way(Event.SNAPSHOT_TAKEN, (State.INSPECTED,), State.SNAPSHOTTED),
-    Way(Event.SNAPSHOT_PROVEN, (State.SNAPSHOTTED,), State.VERIFIED),
-    Way(Event.COPIES_READ_BACK, (State.VERIFIED,), State.COPIED),
-    Way(Event.PLAN_APPROVED, (State.COPIED,), State.PLANNED, closed_because),
-    Way(Event.CONTROL_PLANE_CHANGED, (State.PLANNED,), State.CONTROL_PLANE_UPGRADED),
-    Way(Event.NODES_CHANGED, (State.CONTROL_PLANE_UPGRADED,), State.NODES_UPGRADED),
-    Way(Event.UPGRADE_CONFIRMED, (State.NODES_UPGRADED,), State.COMPLETED),
-    Way(
+_UPGRADE: tuple[Edge, ...] = (
+    Edge(Event.CLUSTER_INSPECTED, (State.STARTED,), State.INSPECTED),
+    Edge(Event.SNAPSHOT_TAKEN, (State.INSPECTED,), State.SNAPSHOTTED),
+    Edge(Event.SNAPSHOT_PROVEN, (State.SNAPSHOTTED,), State.VERIFIED),
+    Edge(Event.COPIES_READ_BACK, (State.VERIFIED,), State.COPIED),
+    Edge(Event.PLAN_APPROVED, (State.COPIED,), State.PLANNED, closed_because),
+    Edge(Event.CONTROL_PLANE_CHANGED, (State.PLANNED,), State.CONTROL_PLANE_UPGRADED),
+    Edge(Event.NODES_CHANGED, (State.CONTROL_PLANE_UPGRADED,), State.NODES_UPGRADED),
+    Edge(Event.UPGRADE_CONFIRMED, (State.NODES_UPGRADED,), State.COMPLETED),
+    Edge(
         Event.EVIDENCE_EXPIRED,
         (State.SNAPSHOTTED, State.VERIFIED, State.COPIED, State.PLANNED),
         State.INSPECTED,
     ),
-    Way(
+    Edge(
         Event.RUN_ABORTED,
         (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED, State.COPIED, State.PLANNED),
         State.ABORTED,
     ),
-    Way(
+    Edge(
         Event.ROLLBACK_BEGUN,
         (State.COPIED, State.PLANNED, State.CONTROL_PLANE_UPGRADED, State.NODES_UPGRADED, State.ROLLBACK_FAILED),
         State.ROLLING_BACK,
     ),
-    Way(Event.ROLLBACK_CONFIRMED, (State.ROLLING_BACK,), State.ROLLED_BACK),
-    Way(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
+    Edge(Event.ROLLBACK_CONFIRMED, (State.ROLLING_BACK,), State.ROLLED_BACK),
+    Edge(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
 )
 # A backup changes no node, so no gate stands in it. One that failed is closed; one that was killed is resumed.
-_BACKUP: tuple[Way, ...] = (
-    Way(Event.CLUSTER_INSPECTED, (State.STARTED,), State.INSPECTED),
-    Way(Event.SNAPSHOT_TAKEN, (State.INSPECTED,), State.SNAPSHOTTED),
-    Way(Event.SNAPSHOT_PROVEN, (State.SNAPSHOTTED,), State.VERIFIED),
-    Way(Event.COPIES_READ_BACK, (State.VERIFIED,), State.COPIED),
-    Way(Event.BACKUP_KEPT, (State.COPIED,), State.COMPLETED),
-    Way(Event.EVIDENCE_EXPIRED, (State.SNAPSHOTTED, State.VERIFIED, State.COPIED), State.INSPECTED),
-    Way(
+_BACKUP: tuple[Edge, ...] = (
+    Edge(Event.CLUSTER_INSPECTED, (State.STARTED,), State.INSPECTED),
+    Edge(Event.SNAPSHOT_TAKEN, (State.INSPECTED,), State.SNAPSHOTTED),
+    Edge(Event.SNAPSHOT_PROVEN, (State.SNAPSHOTTED,), State.VERIFIED),
+    Edge(Event.COPIES_READ_BACK, (State.VERIFIED,), State.COPIED),
+    Edge(Event.BACKUP_KEPT, (State.COPIED,), State.COMPLETED),
+    Edge(Event.EVIDENCE_EXPIRED, (State.SNAPSHOTTED, State.VERIFIED, State.COPIED), State.INSPECTED),
+    Edge(
         Event.RUN_FAILED,
         (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED, State.COPIED),
         State.FAILED,
     ),
-    Way(
+    Edge(
         Event.RUN_ABORTED,
         (State.STARTED, State.INSPECTED, State.SNAPSHOTTED, State.VERIFIED, State.COPIED),
         State.ABORTED,
     ),
 )
-_DRILL: tuple[Way, ...] = (
-    Way(Event.DRILL_PASSED, (State.STARTED,), State.COMPLETED),
-    Way(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
-    Way(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
+_DRILL: tuple[Edge, ...] = (
+    Edge(Event.DRILL_PASSED, (State.STARTED,), State.COMPLETED),
+    Edge(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
+    Edge(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
 )
 # The bundle is read and proven before anything is stopped; from then on a restore is a rollback to that bundle.
-_RESTORE: tuple[Way, ...] = (
-    Way(Event.BUNDLE_PROVEN, (State.STARTED,), State.INSPECTED),
-    Way(Event.ROLLBACK_BEGUN, (State.INSPECTED, State.ROLLBACK_FAILED), State.ROLLING_BACK),
-    Way(Event.RESTORE_CONFIRMED, (State.ROLLING_BACK,), State.RESTORED),
-    Way(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
-    Way(Event.RUN_ABORTED, (State.STARTED, State.INSPECTED), State.ABORTED),
+_RESTORE: tuple[Edge, ...] = (
+    Edge(Event.BUNDLE_PROVEN, (State.STARTED,), State.INSPECTED),
+    Edge(Event.ROLLBACK_BEGUN, (State.INSPECTED, State.ROLLBACK_FAILED), State.ROLLING_BACK),
+    Edge(Event.RESTORE_CONFIRMED, (State.ROLLING_BACK,), State.RESTORED),
+    Edge(Event.ROLLBACK_STOPPED, (State.ROLLING_BACK,), State.ROLLBACK_FAILED),
+    Edge(Event.RUN_ABORTED, (State.STARTED, State.INSPECTED), State.ABORTED),
 )
-_COPY: tuple[Way, ...] = (
-    Way(Event.COPIES_READ_BACK, (State.STARTED,), State.COMPLETED),
-    Way(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
-    Way(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
+_COPY: tuple[Edge, ...] = (
+    Edge(Event.COPIES_READ_BACK, (State.STARTED,), State.COMPLETED),
+    Edge(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
+    Edge(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
 )
-_PRUNE: tuple[Way, ...] = (
-    Way(Event.VAULT_PRUNED, (State.STARTED,), State.COMPLETED),
-    Way(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
-    Way(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
+_PRUNE: tuple[Edge, ...] = (
+    Edge(Event.VAULT_PRUNED, (State.STARTED,), State.COMPLETED),
+    Edge(Event.RUN_FAILED, (State.STARTED,), State.FAILED),
+    Edge(Event.RUN_ABORTED, (State.STARTED,), State.ABORTED),
 )
-TABLES: dict[Kind, tuple[Way, ...]] = {
+TABLES: dict[Kind, tuple[Edge, ...]] = {
     Kind.UPGRADE: _UPGRADE,
     Kind.BACKUP: _BACKUP,
     Kind.DRILL: _DRILL,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from upgrade_guard.lab import releases
-from upgrade_guard.lab.programs.entry import Failure, Place, say
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, say
 
 # -o json came late; older ones do not know the flag.
 KNOWS_JSON = 30
@@ -29,7 +29,7 @@ SUPER_ADMIN = ("super-admin.conf", "super-admin.conf", "ca")
 AUTHORITIES = (("ca", "pki/ca.crt"), ("etcd-ca", "pki/etcd/ca.crt"), ("front-proxy-ca", "pki/front-proxy-ca.crt"))
 
 
-def check(place: Place, own: str, output: str) -> int:
+def check(place: ProgramPlace, own: str, output: str) -> int:
     """Every certificate with its expiry."""
     if output and releases.minor(own) < KNOWS_JSON:
         raise Failure(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from upgrade_guard.lab import releases
 from upgrade_guard.lab.kubeadm_plan import reached, tag_of
 from upgrade_guard.lab.layout import LabSettings, Layout, at
-from upgrade_guard.lab.programs.entry import Place, say
+from upgrade_guard.lab.programs.entry import ProgramPlace, say
 from upgrade_guard.lab.simulation import opened
 
 SOCKET = "unix:///run/containerd/containerd.sock"
@@ -21,7 +21,7 @@ INSTANCE_CONFIG, NO_INFRA_IMAGE = 34, 35
 LOCAL = ("controller-manager.conf", "scheduler.conf")
 
 
-def renew(place: Place, settings: LabSettings, names: Sequence[str], *, quiet: bool = False) -> None:
+def renew(place: ProgramPlace, settings: LabSettings, names: Sequence[str], *, quiet: bool = False) -> None:
     """New keys and certificates, in place and without a copy of the old ones."""
     # Only here, where an apply takes seconds anyway: the other programs start without the site's packages.
     sys.path += [path for path in settings.python_paths if path not in sys.path]
@@ -58,7 +58,7 @@ def copy_etcd(settings: LabSettings, name: str, began: str) -> None:
     shutil.copyfile(layout.etcd(name) / "member" / "snap" / "db", target / "db")
 
 
-def upload_config(place: Place, target: str) -> None:
+def upload_config(place: ProgramPlace, target: str) -> None:
     """kubeadm-config says the new version, and is what `upgrade node` follows."""
     say('[upload-config] Storing the configuration used in ConfigMap "kubeadm-config" in the "kube-system" Namespace')
     with opened(place.directory, node=place.node) as lab:
@@ -76,7 +76,7 @@ def upload_config(place: Place, target: str) -> None:
     )
 
 
-def write_kubelet_files(place: Place, settings: LabSettings, target: str) -> None:
+def write_kubelet_files(place: ProgramPlace, settings: LabSettings, target: str) -> None:
     """config.yaml from the kubelet-config ConfigMap, kubeadm-flags.env, and from 1.34 on instance-config.yaml."""
     layout = Layout.of(settings)
     own = layout.kubelet(place.node)
@@ -114,7 +114,7 @@ def put_kubelet_files(settings: LabSettings, name: str, version: str, configurat
         (own / "instance-config.yaml").write_text(f"containerRuntimeEndpoint: {SOCKET}\n")
 
 
-def upgrade_addons(place: Place, target: str) -> None:
+def upgrade_addons(place: ProgramPlace, target: str) -> None:
     """CoreDNS and kube-proxy, once every API server is new (kubeadm: phases/upgrade/postupgrade.go)."""
     with opened(place.directory, node=place.node) as lab:
         world = reached(lab)

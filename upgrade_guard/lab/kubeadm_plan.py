@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from upgrade_guard.lab import faults, objects, releases
 from upgrade_guard.lab.layout import at
-from upgrade_guard.lab.programs.entry import Failure, Place, say
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, say
 from upgrade_guard.lab.simulation import Simulation, opened
 from upgrade_guard.lab.world import World
 
@@ -14,7 +14,7 @@ LINE = "_" * 69
 TABLE_WITH_NODES = 30
 
 
-def plan(place: Place, target: str, own: str, ignored: frozenset[str]) -> int:
+def plan(place: ProgramPlace, target: str, own: str, ignored: frozenset[str]) -> int:
     """With an older kubeadm it exits 0 and shows its own idea of etcd and CoreDNS (measured)."""
     say("[preflight] Running pre-flight checks.")
     with opened(place.directory, node=place.node) as lab:

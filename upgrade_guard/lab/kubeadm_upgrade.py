@@ -13,7 +13,7 @@ from pathlib import Path
 
 from upgrade_guard.lab import faults, kubeadm_files, kubeadm_plan, manifests, objects, power, releases
 from upgrade_guard.lab.layout import LabSettings, Layout, at, load_settings
-from upgrade_guard.lab.programs.entry import Failure, Place, complain, say
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, complain, say
 from upgrade_guard.lab.simulation import opened
 
 # Of an apply's pace; the rest of its time is etcd's.
@@ -31,7 +31,7 @@ RENEWS = {
 class Upgrade:
     """One control plane's upgrade while it goes on. `moved` are the manifests that would be put back."""
 
-    place: Place
+    place: ProgramPlace
     settings: LabSettings
     target: str
     first: bool
@@ -53,7 +53,7 @@ class Upgrade:
         time.sleep(self.settings.pace * SHARE)
 
 
-def apply(place: Place, target: str, own: str, ignored: frozenset[str]) -> int:
+def apply(place: ProgramPlace, target: str, own: str, ignored: frozenset[str]) -> int:
     """Upgrade the first control plane."""
     settings = load_settings(place.directory)
     upgrade = Upgrade(place, settings, target, first=True)
@@ -84,7 +84,7 @@ def apply(place: Place, target: str, own: str, ignored: frozenset[str]) -> int:
     return 0
 
 
-def node(place: Place, own: str, ignored: frozenset[str]) -> int:
+def node(place: ProgramPlace, own: str, ignored: frozenset[str]) -> int:
     """Upgrade another control plane, or a worker's kubelet configuration, to the version of kubeadm-config."""
     settings = load_settings(place.directory)
     say('[upgrade] Reading configuration from the "kubeadm-config" ConfigMap in namespace "kube-system"...')

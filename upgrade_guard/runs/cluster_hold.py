@@ -29,7 +29,7 @@ _LET_GO = FINAL | {State.STARTED}
 _KUBEADM = ("/apply", "/upgrade-node")
 
 
-class Ground:
+class ClusterHold:
     """The lock of one run on its cluster, for the processes that work on it one after the other.
 
     Runs that only read the cluster (backups, drills) stand on no ground of their own: they hold nothing.

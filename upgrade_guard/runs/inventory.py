@@ -24,7 +24,7 @@ Damage = Callable[[str], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownBundles:
     """What the journal says of bundles, by name: what is on record, and which of them open runs need, with why.
 
     `removed` are the names that were removed by a pruning, by place.
@@ -46,7 +46,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Place:
+class StoragePlace:
     """One place and what is in it, newest first. `problems` are sentences about what cannot be read there."""
 
     where: str
@@ -55,12 +55,12 @@ class Place:
     copies: Mapping[str, StoredCopy] | None = None
 
 
-def known(journal: Journal | None) -> Known:
+def known(journal: Journal | None) -> KnownBundles:
     """Ask the journal; nothing is known where there is none."""
     if journal is None:
-        return Known({}, {}, {})
+        return KnownBundles({}, {}, {})
     recorded = {one.snapshot.bundle: one for one in journal.recorded()}
-    return Known(recorded, _needed(journal), _removed(journal))
+    return KnownBundles(recorded, _needed(journal), _removed(journal))
 
 
 def _needed(journal: Journal) -> dict[str, str]:
@@ -81,7 +81,7 @@ def _removed(journal: Journal) -> dict[str, frozenset[str]]:
     return {place: frozenset(names) for place, names in removed.items()}
 
 
-def in_the_vault(config: Config, journaled: Known) -> Place:
+def in_the_vault(config: Config, journaled: KnownBundles) -> StoragePlace:
     """The bundles on this machine, judged by the rules of retention."""
     vault = Vault(config.vault.path)
     bundles = {bundle.name: bundle for bundle in vault.bundles()}
@@ -90,10 +90,10 @@ def in_the_vault(config: Config, journaled: Known) -> Place:
     def damage(name: str) -> tuple[str, ...]:
         return damage_of(bundles[name], journaled)
 
-    return Place(HERE, _judged(config, journaled, held, damage), vault.unreadable())
+    return StoragePlace(HERE, _judged(config, journaled, held, damage), vault.unreadable())
 
 
-def damage_of(bundle: Bundle, journaled: Known) -> tuple[str, ...]:
+def damage_of(bundle: Bundle, journaled: KnownBundles) -> tuple[str, ...]:
     """What is wrong with a bundle: its files against its manifest, and the manifest against the journal."""
     recorded = journaled.recorded.get(bundle.name)
     if recorded is not None and recorded.snapshot.manifest_sha256 != bundle.manifest_sha256:
@@ -101,13 +101,13 @@ def damage_of(bundle: Bundle, journaled: Known) -> tuple[str, ...]:
     return examine(bundle)
 
 
-def at_the_target(config: Config, site: Site, url: str, journaled: Known) -> Place:
+def at_the_target(config: Config, site: Site, url: str, journaled: KnownBundles) -> StoragePlace:
     """The copies at one target, judged alike. One that does not answer is a problem and no copies."""
     there = target(site, url)
     try:
         listing = there.listing()
     except GuardError as problem:
-        return Place(url, problems=(f"{url} cannot be looked at: {problem.message}",))
+        return StoragePlace(url, problems=(f"{url} cannot be looked at: {problem.message}",))
     held = [
         Held(
             copy.name,
@@ -119,10 +119,10 @@ def at_the_target(config: Config, site: Site, url: str, journaled: Known) -> Pla
         for copy in listing.copies
     ]
     verdicts = _judged(config, journaled, held, lambda name: there.check(name, site.vault))
-    return Place(url, verdicts, listing.problems, {copy.name: copy for copy in listing.copies})
+    return StoragePlace(url, verdicts, listing.problems, {copy.name: copy for copy in listing.copies})
 
 
-def wanted_at(config: Config, url: str, journaled: Known) -> tuple[str, ...]:
+def wanted_at(config: Config, url: str, journaled: KnownBundles) -> tuple[str, ...]:
     """Names of the copies that must be there: what was copied, is still to be kept, and was not pruned."""
     held = [
         Held(name, one.snapshot.taken_at, one.snapshot.size, proven=one.proven)
@@ -133,7 +133,7 @@ def wanted_at(config: Config, url: str, journaled: Known) -> tuple[str, ...]:
     return tuple(one.held.name for one in _judged(config, journaled, held, lambda _: ()) if one.kept_because)
 
 
-def _held(bundle: Bundle, journaled: Known) -> Held:
+def _held(bundle: Bundle, journaled: KnownBundles) -> Held:
     return Held(
         bundle.name,
         bundle.manifest.taken_at,
@@ -143,7 +143,7 @@ def _held(bundle: Bundle, journaled: Known) -> Held:
     )
 
 
-def _judged(config: Config, journaled: Known, held: list[Held], damage: Damage) -> tuple[Verdict, ...]:
+def _judged(config: Config, journaled: KnownBundles, held: list[Held], damage: Damage) -> tuple[Verdict, ...]:
     return retained(
         held,
         now=resources.now(),

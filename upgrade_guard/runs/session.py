@@ -96,7 +96,7 @@ def drive(
     from upgrade_guard.hosts.transcript import RunTranscript, SharedTranscript
     from upgrade_guard.nodes.etcd_programs import PROGRAMS, recorded_in
     from upgrade_guard.nodes.site import Site
-    from upgrade_guard.runs.cluster_hold import Ground
+    from upgrade_guard.runs.cluster_hold import ClusterHold
     from upgrade_guard.runs.rollback_cost import CostShown
     from upgrade_guard.ui.progress import Progress
     from upgrade_guard.ui.run_card import Card
@@ -134,7 +134,7 @@ def drive(
         ssh_agent=os.environ.get("SSH_AUTH_SOCK", ""),
     )
     sites.append(site)
-    ground = Ground(site, journal, run, operator())
+    ground = ClusterHold(site, journal, run, operator())
     runner = Runner(
         journal,
         workflow_of(run, site, journal, approve, confirm, choices),

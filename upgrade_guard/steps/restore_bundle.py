@@ -31,7 +31,7 @@ Recorded = Callable[[Bundle], str]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedBundle:
     """Which bundle: its name, and the URL of the target that has it ("" for the vault on this machine)."""
 
     name: str
@@ -43,11 +43,11 @@ class Wanted:
         return f"{self.source}/{self.name}" if self.source else self.name
 
 
-def wanted(text: str, vault: Path) -> Wanted:
+def wanted(text: str, vault: Path) -> WantedBundle:
     """A bundle's name, the path of its directory, or a target's URL with the name behind it. Raises UsageProblem."""
     source, slash, name = text.rstrip("/").rpartition("/")
     if not slash:
-        return Wanted(checked_name(name))
+        return WantedBundle(checked_name(name))
     if "://" not in text:
         directory = Path(text).expanduser().absolute()
         if not (directory / "manifest.json").is_file():
@@ -56,15 +56,15 @@ def wanted(text: str, vault: Path) -> Wanted:
                 hint="upgrade-guard restore NAME, PATH/NAME or URL/NAME; upgrade-guard backup list shows the names",
             )
         if directory.parent == vault.absolute():
-            return Wanted(checked_name(directory.name))
+            return WantedBundle(checked_name(directory.name))
         source = f"file://{quote(str(directory.parent))}"
         name = directory.name
     elif not urlsplit(source).path.strip("/") and not urlsplit(source).netloc:
         raise UsageProblem(f"{text} names no target", hint="upgrade-guard restore ssh://backup@HOST/srv/etcd/NAME")
-    return Wanted(checked_name(name), source)
+    return WantedBundle(checked_name(name), source)
 
 
-def find_bundle(site: Site, what: Wanted, recorded: Recorded) -> Step:
+def find_bundle(site: Site, what: WantedBundle, recorded: Recorded) -> Step:
     """It is in the vault of this machine, whole, and the one that was published. From a target it is brought first.
 
     A bundle of that name that is here, and that the journal does not know, is compared with the target's: it was named.
@@ -203,7 +203,7 @@ def _other_places(site: Site, name: str) -> tuple[str, ...]:
     )
 
 
-def _copy_of(site: Site, what: Wanted) -> str:
+def _copy_of(site: Site, what: WantedBundle) -> str:
     if what.source:
         return what.text
     return (

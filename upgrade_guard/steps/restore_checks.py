@@ -23,7 +23,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Survey:
     """One control plane as it was found.
 
     `member` is what the manifest there calls its etcd member ("" without a manifest); `authorities` are the SHA-256 of
@@ -59,7 +59,7 @@ class EtcdNow:
 
 
 def obstacles(
-    manifest: BundleManifest, configured_name: str, grounds: tuple[Ground, ...], now: EtcdNow, size: int
+    manifest: BundleManifest, configured_name: str, grounds: tuple[Survey, ...], now: EtcdNow, size: int
 ) -> tuple[Obstacle, ...]:
     """Everything that stands in the way, not only the first. `size` is the snapshot's, in bytes."""
     found = [*_of_the_cluster(manifest, configured_name, now)]
@@ -77,7 +77,7 @@ def obstacles(
     return tuple(found)
 
 
-def notes(manifest: BundleManifest, grounds: tuple[Ground, ...], now: EtcdNow) -> tuple[str, ...]:
+def notes(manifest: BundleManifest, grounds: tuple[Survey, ...], now: EtcdNow) -> tuple[str, ...]:
     """What an operator should know before saying yes, and what does not stand in the way."""
     found = []
     if now.status is not None and str(now.status.cluster_id) != manifest.cluster_id:
@@ -114,7 +114,7 @@ def _of_the_cluster(manifest: BundleManifest, configured: str, now: EtcdNow) -> 
     return found
 
 
-def _identity(ground: Ground) -> list[Obstacle]:
+def _identity(ground: Survey) -> list[Obstacle]:
     found = []
     other = sorted(
         path for path, digest in ground.authorities.items() if ground.wanted_authorities.get(path, digest) != digest
@@ -154,7 +154,7 @@ def _has(addresses: frozenset[str], wanted: str) -> bool:
         return True
 
 
-def _packages(manifest: BundleManifest, ground: Ground) -> list[Obstacle]:
+def _packages(manifest: BundleManifest, ground: Survey) -> list[Obstacle]:
     other = {name: version for name, version in ground.wanted_packages.items() if ground.packages.get(name) != version}
     if not other:
         return []
@@ -169,7 +169,7 @@ def _packages(manifest: BundleManifest, ground: Ground) -> list[Obstacle]:
     ]
 
 
-def _runtime(ground: Ground) -> list[Obstacle]:
+def _runtime(ground: Survey) -> list[Obstacle]:
     if not ground.runtime_problem:
         return []
     return [
@@ -180,7 +180,7 @@ def _runtime(ground: Ground) -> list[Obstacle]:
     ]
 
 
-def _room(ground: Ground, now: EtcdNow, size: int) -> list[Obstacle]:
+def _room(ground: Survey, now: EtcdNow, size: int) -> list[Obstacle]:
     """Beside the live data: the restored database and etcd's first WAL segment; in our directory the snapshot, and the
     one of the failed state where etcd still answers."""
     last = now.status.db_size if now.status is not None else 0

@@ -15,7 +15,7 @@ from upgrade_guard.nodes.local_identity import own_addresses
 from upgrade_guard.nodes.site import NodeTools, Site, etcd_of
 from upgrade_guard.steps.inspect import cluster as known_cluster
 from upgrade_guard.steps.restore_bundle import cluster_of
-from upgrade_guard.steps.restore_checks import EtcdNow, Ground, notes, obstacles
+from upgrade_guard.steps.restore_checks import EtcdNow, Survey, notes, obstacles
 from upgrade_guard.steps.snapshot import bundle_of
 from upgrade_guard.steps.step_helpers import observation
 from upgrade_guard.tools.containers import full_image_name
@@ -87,7 +87,7 @@ def see_ground(site: Site) -> Step:
     return observation(GROUND, "see that the cluster can be restored from it", look)
 
 
-def ground(site: Site, node: Node, listing: NodeFiles) -> Ground:
+def ground(site: Site, node: Node, listing: NodeFiles) -> Survey:
     """One control plane as its own programs and files describe it."""
     tools, etcd = site.on(node), etcd_of(node)
     try:
@@ -96,7 +96,7 @@ def ground(site: Site, node: Node, listing: NodeFiles) -> Ground:
         digests = _authorities(tools)
         mounted = tools.files.is_mount_point(etcd.data_dir)
         images, problem = _images(tools)
-        return Ground(
+        return Survey(
             node=node.name,
             packages=read_installed(tools) or {},
             wanted_packages={name: version for name, version in listing.packages.items() if name in PACKAGES},
@@ -113,7 +113,7 @@ def ground(site: Site, node: Node, listing: NodeFiles) -> Ground:
             runtime_problem=problem,
         )
     except HostUnreachable as problem:
-        return Ground(node.name, unreachable=problem.message)
+        return Survey(node.name, unreachable=problem.message)
 
 
 def certificates_hold(site: Site, node: Node) -> Step:

@@ -23,7 +23,7 @@ _LOOK = ("-maxdepth", "0", "-printf", r"%p\0%y\0%m\0%U\0%G\0%l\0")
 
 
 @dataclass(frozen=True)
-class Place:
+class OwnedPath:
     """What is at a path: `kind` as find names it (`d`, `l`), permission bits, owner, group, where a link points."""
 
     path: str
@@ -34,7 +34,7 @@ class Place:
     link: str
 
 
-_ROOT = Place(OURSELVES, "d", 0o555, 0, 0, "")
+_ROOT = OwnedPath(OURSELVES, "d", 0o555, 0, 0, "")
 
 
 class OwnDirectoryHost:
@@ -88,20 +88,20 @@ def refuse_foreign_directory(host: Host, directory: str) -> None:
     raise Refused(f"{directory} on {host.name} leads nowhere: too many symbolic links", hint="name another work_dir")
 
 
-def _look(host: Host, paths: tuple[str, ...]) -> dict[str, Place]:
+def _look(host: Host, paths: tuple[str, ...]) -> dict[str, OwnedPath]:
     # Exit status 1: one of them is not there.
     argv = ("find", OURSELVES, *paths, *_LOOK)
     return parse_places(run_checked(host, argv, timeout=READ_TIMEOUT, accept=(0, 1)).stdout)
 
 
 @reads("find")
-def parse_places(text: str) -> dict[str, Place]:
+def parse_places(text: str) -> dict[str, OwnedPath]:
     """What `find -printf '%p\\0%y\\0%m\\0%U\\0%G\\0%l\\0'` prints, by path."""
     words = text.split("\0")[:-1]
     if len(words) % _FIELDS:
         raise unexpected("find", text.replace("\0", " "))
     rows = (words[start : start + _FIELDS] for start in range(0, len(words), _FIELDS))
-    return {row[0]: Place(row[0], row[1], int(row[2], 8), int(row[3]), int(row[4]), row[5]) for row in rows}
+    return {row[0]: OwnedPath(row[0], row[1], int(row[2], 8), int(row[3]), int(row[4]), row[5]) for row in rows}
 
 
 def _way(directory: str) -> Iterator[str]:
@@ -113,7 +113,7 @@ def _way(directory: str) -> Iterator[str]:
         yield here
 
 
-def _judge(host: Host, place: Place, us: Place, *, is_last: bool) -> None:
+def _judge(host: Host, place: OwnedPath, us: OwnedPath, *, is_last: bool) -> None:
     where, shown = f"{place.path} on {host.name}", shlex.quote(place.path)
     if place.uid not in (0, us.uid):
         what = "is a symbolic link of" if place.kind == "l" else "belongs to"

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from upgrade_guard.model.run import Kind, Outcome
 from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.failure_story import Failure, WayBack, failures, last_lines, way_back
-from upgrade_guard.ui.restore_guide import Way, ways
+from upgrade_guard.ui.restore_guide import RestoreOption, ways
 from upgrade_guard.ui.stages import Stage, stages
 from upgrade_guard.ui.tables import Story, is_plumbing
 
@@ -42,7 +42,7 @@ class Report:
     stages: tuple[Stage, ...]
     failures: tuple[Failure, ...]
     way_back: WayBack | None
-    ways: tuple[Way, ...]
+    ways: tuple[RestoreOption, ...]
     findings: tuple[Mapping[str, Any], ...]
     asked: int
     at: datetime

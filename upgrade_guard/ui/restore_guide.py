@@ -17,7 +17,7 @@ _TOKEN = "restored-by-hand"  # noqa: S105 - it tells two clusters apart and open
 
 
 @dataclass(frozen=True)
-class Way:
+class RestoreOption:
     """One thing to do, in words and as lines to paste. A name with a line's end in it does not begin another line."""
 
     title: str
@@ -25,7 +25,7 @@ class Way:
     lines: tuple[str, ...]
 
 
-def ways(story: Story, pasteable: Callable[[str], str]) -> tuple[Way, ...]:
+def ways(story: Story, pasteable: Callable[[str], str]) -> tuple[RestoreOption, ...]:
     """From finding the bundle to bringing etcd back; empty when the run took no snapshot."""
     if not story.snapshots:
         return ()
@@ -41,8 +41,8 @@ def _one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n")
 
 
-def _look(snapshot: SnapshotRecord) -> Way:
-    return Way(
+def _look(snapshot: SnapshotRecord) -> RestoreOption:
+    return RestoreOption(
         "Is the bundle what it was?",
         "In the vault of the machine that ran upgrade-guard. Both lines must end in OK.",
         (
@@ -53,25 +53,25 @@ def _look(snapshot: SnapshotRecord) -> Way:
     )
 
 
-def _with_upgrade_guard(story: Story, snapshot: SnapshotRecord, pasteable: Callable[[str], str]) -> Way:
+def _with_upgrade_guard(story: Story, snapshot: SnapshotRecord, pasteable: Callable[[str], str]) -> RestoreOption:
     name = story.run.cluster or "NAME"
     command = f"upgrade-guard restore {shlex.quote(snapshot.bundle)} --confirm-cluster {shlex.quote(name)}"
     words = (
         "Proves the bundle again, then stops every control plane, moves etcd's data aside and puts the bundle's in its "
         "place. What was written since the snapshot is lost. On a terminal, leave --confirm-cluster out to be asked."
     )
-    return Way("Bring the cluster back to it", words, (pasteable(command),))
+    return RestoreOption("Bring the cluster back to it", words, (pasteable(command),))
 
 
-def _copies(story: Story, snapshot: SnapshotRecord) -> list[Way]:
+def _copies(story: Story, snapshot: SnapshotRecord) -> list[RestoreOption]:
     there = [copy for copy in story.copies if copy.bundle == snapshot.bundle and copy.read_back]
     if not there:
         return []
     words = "If the vault is lost: these copies were read back equal, and `upgrade-guard restore` takes them too."
-    return [Way("Where else is it?", words, tuple(dict.fromkeys(copy.location for copy in there)))]
+    return [RestoreOption("Where else is it?", words, tuple(dict.fromkeys(copy.location for copy in there)))]
 
 
-def _by_hand(story: Story, members: list[Mapping[str, Any]]) -> Way:
+def _by_hand(story: Story, members: list[Mapping[str, Any]]) -> RestoreOption:
     voting = [member for member in members if not member.get("is_learner")]
     cluster = ",".join(f"{member['name']}={url}" for member in voting for url in member["peer_urls"])
     programs: Mapping[str, str] = _result(story, "inspect/etcd-tools").get("directories") or {}
@@ -92,7 +92,7 @@ def _by_hand(story: Story, members: list[Mapping[str, Any]]) -> Way:
         f"put {_FRESH} in its place, put manifests and packages of the old version back from the bundle, and start "
         "kubelet everywhere."
     )
-    return Way("Restore by hand", words, tuple(lines))
+    return RestoreOption("Restore by hand", words, tuple(lines))
 
 
 def _result(story: Story, step: str) -> Mapping[str, Any]:

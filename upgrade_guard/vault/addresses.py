@@ -19,7 +19,7 @@ Resolve = Callable[[str], frozenset[str]]
 
 
 @dataclass(frozen=True)
-class Place:
+class TargetAddress:
     """What a target URL names. `host` is "" for this machine; `path` is absolute and below /.
 
     Of an object store, `host` is the bucket, `path` the prefix (which may be "/" alone) and `user` the profile.
@@ -33,7 +33,7 @@ class Place:
     path: str
 
 
-def parse_place(url: str) -> Place:
+def parse_place(url: str) -> TargetAddress:
     """Read a target URL. Raises UsageProblem for anything but a plain URL of a known scheme."""
     if any(not letter.isprintable() or letter.isspace() for letter in url):
         raise _wrong(url, "it contains spaces or control characters; write them as %20")
@@ -59,10 +59,10 @@ def parse_place(url: str) -> Place:
     if parts.scheme == "ssh" and (not host or host.startswith("-") or (parts.username or "").startswith("-")):
         raise _wrong(url, "it names no host")
     normal = "/" + posixpath.normpath(path).lstrip("/")
-    return Place(url, parts.scheme, "" if parts.scheme == "file" else host, parts.username or "", port, normal)
+    return TargetAddress(url, parts.scheme, "" if parts.scheme == "file" else host, parts.username or "", port, normal)
 
 
-def _object_place(url: str, parts: SplitResult, path: str) -> Place:
+def _object_place(url: str, parts: SplitResult, path: str) -> TargetAddress:
     bucket, profile = parts.netloc.rpartition("@")[2], parts.username or ""
     if not _BUCKET.fullmatch(bucket):
         raise _wrong(url, "it names no bucket; an endpoint does not belong into the URL but into the settings")
@@ -70,7 +70,7 @@ def _object_place(url: str, parts: SplitResult, path: str) -> Place:
         raise _wrong(url, "only s3: has profiles")
     if ".." in path.split("/") or not path.isprintable():
         raise _wrong(url, "its prefix must not contain ..")
-    return Place(url, parts.scheme, bucket, profile, None, posixpath.normpath("/" + path.lstrip("/")))
+    return TargetAddress(url, parts.scheme, bucket, profile, None, posixpath.normpath("/" + path.lstrip("/")))
 
 
 def addresses_of(name: str) -> frozenset[str]:

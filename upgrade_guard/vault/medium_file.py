@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from upgrade_guard.errors import GuardError, StepFailed
-from upgrade_guard.vault.addresses import Place
+from upgrade_guard.vault.addresses import TargetAddress
 from upgrade_guard.vault.bundle import PART
 from upgrade_guard.vault.disk import (
     MOUNTINFO,
@@ -30,7 +30,7 @@ from upgrade_guard.vault.transfers import Meter
 class FileMedium:
     """`file:///path`. The directory is made when its parent exists: a missing mount is not papered over."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: TargetAddress) -> None:
         self._place = place
         self._path = Path(place.path)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from upgrade_guard.errors import GuardError, StepFailed
-from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
+from upgrade_guard.vault.addresses import Resolve, TargetAddress, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.disk import open_regular, storage
 from upgrade_guard.vault.encryption import PUBLISHERS, Parcel
 from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
@@ -38,7 +38,7 @@ class ObjectMedium:
     """
 
     def __init__(
-        self, place: Place, settings: S3Settings, *, resolve: Resolve = addresses_of, pause: Pause = time.sleep
+        self, place: TargetAddress, settings: S3Settings, *, resolve: Resolve = addresses_of, pause: Pause = time.sleep
     ) -> None:
         self._place = place
         self._settings = settings

@@ -13,7 +13,7 @@ from upgrade_guard.hosts.base import Host
 from upgrade_guard.model.command import Command
 from upgrade_guard.tools.files import Files
 from upgrade_guard.tools.pieces import PIECE
-from upgrade_guard.vault.addresses import Place, Resolve, addresses_of, is_this_machine, same_machine
+from upgrade_guard.vault.addresses import Resolve, TargetAddress, addresses_of, is_this_machine, same_machine
 from upgrade_guard.vault.bundle import PART
 from upgrade_guard.vault.encryption import Parcel
 from upgrade_guard.vault.manifest import DESCRIPTION_LIMIT, FileEntry, too_large
@@ -32,7 +32,7 @@ class SshMedium:
 
     def __init__(
         self,
-        place: Place,
+        place: TargetAddress,
         host: Host,
         here: Host,
         *,

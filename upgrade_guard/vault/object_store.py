@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from upgrade_guard.errors import GuardError, HostUnreachable, StepFailed, UsageProblem
 from upgrade_guard.model.command import Secret
-from upgrade_guard.vault.addresses import Place
+from upgrade_guard.vault.addresses import TargetAddress
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -152,7 +152,7 @@ _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})\b")
 
 
-def open_store(place: Place, settings: S3Settings) -> ObjectStore:
+def open_store(place: TargetAddress, settings: S3Settings) -> ObjectStore:
     """The store below a place's prefix. Nothing is asked of it yet. Raises UsageProblem."""
     from obstore import store  # late: it is large
 
@@ -202,7 +202,7 @@ def _credentials(settings: S3Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def objects(doing: str, place: Place, settings: S3Settings) -> Iterator[None]:
+def objects(doing: str, place: TargetAddress, settings: S3Settings) -> Iterator[None]:
     """Turn what the library says into an error with a cure. Its own texts are not shown: they quote requests."""
     from obstore.exceptions import BaseError  # late: it is large
 
@@ -214,7 +214,7 @@ def objects(doing: str, place: Place, settings: S3Settings) -> Iterator[None]:
         raise _problem(doing, place, settings, error) from error
 
 
-def _problem(doing: str, place: Place, settings: S3Settings, error: Exception) -> GuardError:
+def _problem(doing: str, place: TargetAddress, settings: S3Settings, error: Exception) -> GuardError:
     from obstore import exceptions
 
     text = str(error)

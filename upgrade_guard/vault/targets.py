@@ -13,7 +13,7 @@ from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.hosts.base import Transcript
 from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.hosts.ssh import SshHost
-from upgrade_guard.vault.addresses import OBJECT_STORES, Place, parse_place
+from upgrade_guard.vault.addresses import OBJECT_STORES, TargetAddress, parse_place
 from upgrade_guard.vault.bundle import MANIFEST, Bundle, Vault, checked_name
 from upgrade_guard.vault.copy_info import Descriptions, Listing, StoredCopy
 from upgrade_guard.vault.encryption import SEALED, Copied, Keys, expected_files, parcel_of, records, seal
@@ -236,7 +236,7 @@ def open_target(
     return Target(SshMedium(place, host, LocalHost("here", transcript), pause=pause, believed=digests_believed), keys)
 
 
-def _destination(place: Place) -> str:
+def _destination(place: TargetAddress) -> str:
     who = f"{place.user}@" if place.user else ""
     if place.port is None:
         return f"{who}{place.host}"

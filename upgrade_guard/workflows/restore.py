@@ -20,7 +20,7 @@ from upgrade_guard.steps.files_back import bundled_files_back
 from upgrade_guard.steps.inspect import cluster as known_cluster
 from upgrade_guard.steps.proof import proving
 from upgrade_guard.steps.quiesce import Rest, quiesce
-from upgrade_guard.steps.restore_bundle import Recorded, Wanted, find_bundle, see_cluster
+from upgrade_guard.steps.restore_bundle import Recorded, WantedBundle, find_bundle, see_cluster
 from upgrade_guard.steps.restore_nodes import GIVEN_UP, NODES, in_service, see_nodes
 from upgrade_guard.steps.restore_survey import GROUND, certificates_hold, etcd_programs, see_ground
 from upgrade_guard.steps.snapshot import bundle_of, problems_of
@@ -74,7 +74,7 @@ ConfirmCluster = Callable[[str, str], ApprovalRecord]
 class RestoreWorkflow(Ungated):
     """The phases of one restore from `what`, built anew from the journal's facts whenever the engine asks."""
 
-    def __init__(self, site: Site, what: Wanted, recorded: Recorded, confirm: ConfirmCluster) -> None:
+    def __init__(self, site: Site, what: WantedBundle, recorded: Recorded, confirm: ConfirmCluster) -> None:
         self.site = site
         self.what = what
         self.recorded = recorded
@@ -96,7 +96,7 @@ class RestoreWorkflow(Ungated):
 _BEGUN = Event.ROLLBACK_BEGUN
 
 
-def proven(site: Site, what: Wanted, recorded: Recorded) -> Phase:
+def proven(site: Site, what: WantedBundle, recorded: Recorded) -> Phase:
     """From started to inspected: the bundle is whole and proven, and this is its cluster. Nothing is touched."""
     return Phase(
         "restore-inspect",

@@ -11,7 +11,7 @@ from unit.vault.media import LISTING, file_target, quiet
 
 from upgrade_guard.errors import Refused
 from upgrade_guard.model.step import Done, Facts, NotDone, Step
-from upgrade_guard.steps.restore_bundle import Wanted, find_bundle
+from upgrade_guard.steps.restore_bundle import WantedBundle, find_bundle
 from upgrade_guard.vault.bundle import Bundle, Vault
 
 FACTS = Facts("r2")
@@ -28,7 +28,7 @@ def copied(tmp_path: Path) -> Bundle:
 
 def finding(tmp_path: Path, copied: Bundle, recorded: str = "") -> Step:
     return find_bundle(
-        site(config(tmp_path), Reached()), Wanted(copied.name, f"file://{tmp_path / 'nas'}"), lambda _: recorded
+        site(config(tmp_path), Reached()), WantedBundle(copied.name, f"file://{tmp_path / 'nas'}"), lambda _: recorded
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from upgrade_guard.checks.gathered import Room
 from upgrade_guard.model.etcd import Member, MemberStatus
-from upgrade_guard.steps.restore_checks import EtcdNow, Ground, notes, obstacles
+from upgrade_guard.steps.restore_checks import EtcdNow, Survey, notes, obstacles
 from upgrade_guard.vault.bundle import BundleManifest
 
 MIB = 1 << 20
@@ -27,7 +27,7 @@ MANIFEST = BundleManifest(
     kubernetes_version="v1.27.16",
     source_member="cp1",
 )
-SOUND = Ground(
+SOUND = Survey(
     node="cp1",
     packages={"kubeadm": "1.27.16-1.1", "kubelet": "1.27.16-1.1"},
     wanted_packages={"kubeadm": "1.27.16-1.1", "kubelet": "1.27.16-1.1"},
@@ -45,7 +45,7 @@ def status(*, cluster_id: int = 77, db_size: int = 0) -> MemberStatus:
     return MemberStatus("https://127.0.0.1:2379", cluster_id, 1, 2000, 2, "3.5.7", db_size, 1, 9, 9)
 
 
-def reasons(*grounds: Ground, now: EtcdNow = AWAY, name: str = "") -> tuple[str, ...]:
+def reasons(*grounds: Survey, now: EtcdNow = AWAY, name: str = "") -> tuple[str, ...]:
     found = obstacles(MANIFEST, name, grounds, now, SIZE)
     assert all(one.cure for one in found)
     return tuple(one.reason for one in found)
@@ -68,10 +68,10 @@ def test_nothing_stands_in_the_way_of_a_sound_node_or_one_that_lost_everything()
             "cp1 has the address 10.0.0.9, fe80::1%eth0; the bundle's etcd and certificates are made for 10.0.0.1",
         ),
         (replace(SOUND, runtime_problem="connection refused"), "The container runtime of cp1 does not answer"),
-        (Ground("cp1", unreachable="no route to host"), "cp1 cannot be reached"),
+        (Survey("cp1", unreachable="no route to host"), "cp1 cannot be reached"),
     ],
 )
-def test_each_thing_that_does_not_fit_has_its_own_reason(ground: Ground, expected: str) -> None:
+def test_each_thing_that_does_not_fit_has_its_own_reason(ground: Survey, expected: str) -> None:
     [reason] = reasons(ground)
     assert expected in reason
 
@@ -104,7 +104,7 @@ def test_another_name_in_the_configuration_and_strange_members_are_of_the_whole_
 
 
 def test_every_reason_is_told_and_not_only_the_first() -> None:
-    found = reasons(replace(SOUND, member="other", packages={}), Ground("cp2", unreachable="gone"), name="test")
+    found = reasons(replace(SOUND, member="other", packages={}), Survey("cp2", unreachable="gone"), name="test")
     assert len(found) == 4
 
 

@@ -11,7 +11,7 @@ from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.codec import to_json
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
 from upgrade_guard.steps.etcd_restore import BUMP, bump_beyond
-from upgrade_guard.steps.restore_bundle import Wanted, wanted
+from upgrade_guard.steps.restore_bundle import WantedBundle, wanted
 from upgrade_guard.steps.restore_nodes import GIVEN_UP, given_up, in_service
 from upgrade_guard.steps.step_helpers import noting
 from upgrade_guard.workflows.restore import as_restore, lost_writes
@@ -20,7 +20,7 @@ NAME = "prod-20250301T021409Z-20250301-aaaaaa"
 
 
 def test_a_name_is_of_the_vault(tmp_path: Path) -> None:
-    assert wanted(NAME, tmp_path) == Wanted(NAME)
+    assert wanted(NAME, tmp_path) == WantedBundle(NAME)
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
@@ -28,14 +28,14 @@ def test_a_path_is_a_target_on_this_machine_unless_it_is_the_vault(tmp_path: Pat
     bundle = tmp_path / "a copy" / NAME
     bundle.mkdir(parents=True)
     (bundle / "manifest.json").touch()
-    assert wanted(f"{bundle}{ending}", tmp_path) == Wanted(NAME, f"file://{tmp_path}/a%20copy")
-    assert wanted(f"{bundle}{ending}", bundle.parent) == Wanted(NAME)
+    assert wanted(f"{bundle}{ending}", tmp_path) == WantedBundle(NAME, f"file://{tmp_path}/a%20copy")
+    assert wanted(f"{bundle}{ending}", bundle.parent) == WantedBundle(NAME)
 
 
 @pytest.mark.parametrize("url", ["ssh://backup@nas/srv/etcd", "s3://bucket/prefix", "s3://bucket", "file:///mnt/etcd"])
 def test_a_url_is_a_target_and_the_name_behind_it(tmp_path: Path, url: str) -> None:
     found = wanted(f"{url}/{NAME}", tmp_path)
-    assert found == Wanted(NAME, url)
+    assert found == WantedBundle(NAME, url)
     assert wanted(found.text, tmp_path) == found, "a resumed run reads back what the journal has"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from upgrade_guard.lab import packages
-from upgrade_guard.lab.programs.entry import Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.programs.entry import ProgramPlace, UnknownWords, say, take_apart
 from upgrade_guard.lab.records import read_record
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`madison NAME…`."""
     given = take_apart(words, values=("-o",))
     verb, *names = given.plain or ("",)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from upgrade_guard.lab import packages, releases
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, complain, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, complain, say, take_apart
 from upgrade_guard.lab.records import NodeRecord
 from upgrade_guard.lab.simulation import Simulation, opened
 
 ERROR = 100  # apt-get's exit status for every error
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """Everything else is unknown here."""
     switches = (
         "--yes",

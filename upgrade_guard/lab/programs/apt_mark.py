@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, say, take_apart
 from upgrade_guard.lab.simulation import opened
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`showhold`, `hold NAMES…`, `unhold NAMES…`."""
     verb, *names = take_apart(words).plain or ("",)
     if verb not in ("showhold", "hold", "unhold") or (verb != "showhold" and not names):

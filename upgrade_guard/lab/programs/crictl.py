@@ -7,14 +7,14 @@ from collections import deque
 from typing import Any
 
 from upgrade_guard.lab import containers
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, say, take_apart
 from upgrade_guard.lab.records import Container, NodeRecord
 from upgrade_guard.lab.simulation import opened
 
 NANOSECONDS = 1_000_000_000
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`ps`, `pods`, `stop`, `logs`, `images`, `--version`."""
     values = ("-o", "--output", "--timeout", "-t", "--tail", "--name", "--state", "--label", "--runtime-endpoint", "-r")
     given = take_apart(words, values=values, switches=("-a", "--all", "--version", "-v", "-q", "--quiet"))
@@ -58,7 +58,7 @@ def find(record: NodeRecord, identity: str) -> Container:
     raise Failure(f"E rpc error: code = NotFound desc = {message}")
 
 
-def _stop(place: Place, identities: list[str], grace: float) -> int:
+def _stop(place: ProgramPlace, identities: list[str], grace: float) -> int:
     for identity in identities:
         with opened(place.directory, node=place.node) as lab:
             record = lab.records[place.node]
@@ -67,7 +67,7 @@ def _stop(place: Place, identities: list[str], grace: float) -> int:
     return 0
 
 
-def _logs(place: Place, identity: str, tail: int) -> int:
+def _logs(place: ProgramPlace, identity: str, tail: int) -> int:
     with opened(place.directory, node=place.node, reconcile=False) as lab:
         container = find(lab.records[place.node], identity)
     path = place.layout.container_log(place.node, container.name)

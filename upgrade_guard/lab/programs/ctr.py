@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 from upgrade_guard.lab import containers, launchers, processes
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, say, take_apart
 from upgrade_guard.lab.records import Container, NodeRecord
 from upgrade_guard.lab.simulation import opened
 
 PROGRAMS_IN_IMAGE = "usr/local/bin"
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`containers ls|info`, `tasks ls|kill`, `images ls|mount|unmount`, all in the namespace k8s.io."""
     given = take_apart(words, values=("-n", "--namespace", "-s", "--signal"), switches=("--rm", "-q", "--quiet"))
     if given.value("-n", "--namespace") != "k8s.io":
@@ -47,7 +47,7 @@ def main(place: Place, words: list[str]) -> int:
     return 0
 
 
-def _containers(place: Place, *, quiet: bool) -> int:
+def _containers(place: ProgramPlace, *, quiet: bool) -> int:
     with opened(place.directory, node=place.node) as lab:
         found = lab.records[place.node].containers
     rows = [(one.id, one.image) for one in found] + [(one.sandbox, "registry.k8s.io/pause:3.9") for one in found]
@@ -58,7 +58,7 @@ def _containers(place: Place, *, quiet: bool) -> int:
     return 0
 
 
-def _tasks(place: Place, *, quiet: bool) -> int:
+def _tasks(place: ProgramPlace, *, quiet: bool) -> int:
     with opened(place.directory, node=place.node) as lab:
         found = list(lab.records[place.node].containers)
     if not quiet:
@@ -69,7 +69,7 @@ def _tasks(place: Place, *, quiet: bool) -> int:
     return 0
 
 
-def _kill(place: Place, identity: str, name: str) -> int:
+def _kill(place: ProgramPlace, identity: str, name: str) -> int:
     with opened(place.directory, node=place.node) as lab:
         container = _find(lab.records[place.node], identity)
         if not container.runs:
@@ -115,7 +115,7 @@ def _moment(at: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1e9):09d}Z"
 
 
-def _mount(place: Place, image: str, target: Path) -> int:
+def _mount(place: ProgramPlace, image: str, target: Path) -> int:
     with opened(place.directory, node=place.node, reconcile=False) as lab:
         record = lab.records[place.node]
         if image not in record.images:
@@ -132,7 +132,7 @@ def _mount(place: Place, image: str, target: Path) -> int:
     return 0
 
 
-def _unmount(place: Place, target: Path, *, remove: bool) -> int:
+def _unmount(place: ProgramPlace, target: Path, *, remove: bool) -> int:
     with opened(place.directory, node=place.node, reconcile=False) as lab:
         record = lab.records[place.node]
         if str(target) not in record.mounts:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, say, take_apart
 from upgrade_guard.lab.simulation import opened
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`--install FILE...` and `--configure -a`."""
     given = take_apart(words, values=(), switches=("--force-confold", "--install", "--configure", "-a", "--audit"))
     if given.switches & {"--configure", "--audit"}:

@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 
 from upgrade_guard.lab import releases
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, take_apart
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`--extract FILE DIRECTORY`."""
     given = take_apart(words, switches=("--extract", "-x"))
     match given.plain:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from upgrade_guard.lab.programs.entry import Place, UnknownWords, complain, say, take_apart
+from upgrade_guard.lab.programs.entry import ProgramPlace, UnknownWords, complain, say, take_apart
 from upgrade_guard.lab.records import read_record
 
 DEFAULT_FORMAT = "${Package}\\t${Version}\\n"
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`-W [-f FORMAT] [NAMES…]`; 1 when one of the names is not installed."""
     given = take_apart(words, values=("-f", "--showformat"), switches=("-W", "--show"))
     if not given.switches:

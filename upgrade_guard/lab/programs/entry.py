@@ -32,7 +32,7 @@ class Failure(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class ProgramPlace:
     """Where a program runs."""
 
     directory: Path
@@ -95,9 +95,9 @@ def run(program: str, node: str, directory: str) -> None:
         complain(f"{program}: the machine of {node} is off")
         sys.exit(OFF)
     module = importlib.import_module(f"{PROGRAMS}.{program.replace('-', '_')}")
-    main: Callable[[Place, list[str]], int] = module.main
+    main: Callable[[ProgramPlace, list[str]], int] = module.main
     try:
-        status = main(Place(Path(directory), node), sys.argv[1:])
+        status = main(ProgramPlace(Path(directory), node), sys.argv[1:])
     except UnknownWords as problem:
         complain(f"{program}: the lab does not know this: {problem} (in: {' '.join([program, *sys.argv[1:]])})")
         status = UNKNOWN

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from upgrade_guard.lab import faults
 from upgrade_guard.lab.layout import load_settings
-from upgrade_guard.lab.programs.entry import Place
+from upgrade_guard.lab.programs.entry import ProgramPlace
 from upgrade_guard.lab.records import locked
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """Everything goes to the real program; a saved snapshot is spoilt afterwards."""
     settings = load_settings(place.directory)
     real = str(Path(settings.etcd_binaries) / "etcdctl")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from upgrade_guard.lab import faults
 from upgrade_guard.lab.layout import load_settings
-from upgrade_guard.lab.programs.entry import Place, complain
+from upgrade_guard.lab.programs.entry import ProgramPlace, complain
 from upgrade_guard.lab.records import locked
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """Everything goes to the real program, except a restore that the fault strikes."""
     settings = load_settings(place.directory)
     real = str(Path(settings.etcd_binaries) / "etcdutl")

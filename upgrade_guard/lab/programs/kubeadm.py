@@ -8,7 +8,7 @@ from pathlib import Path
 
 from upgrade_guard.lab import faults, releases
 from upgrade_guard.lab.layout import load_settings
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
 from upgrade_guard.lab.simulation import opened
 
@@ -23,7 +23,7 @@ VALUES = (
 )
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`version`, `upgrade plan|apply|node`, `certs check-expiration`, `config images list|pull`."""
     given = take_apart(words, values=VALUES, switches=("--yes", "-y"))
     installed = read_record(place.layout, place.node).packages["kubeadm"]
@@ -66,7 +66,7 @@ def main(place: Place, words: list[str]) -> int:
     return 0
 
 
-def _pull(place: Place, images: Iterable[str]) -> int:
+def _pull(place: ProgramPlace, images: Iterable[str]) -> int:
     with opened(place.directory, node=place.node, reconcile=False) as lab:
         record = lab.records[place.node]
         for image in images:

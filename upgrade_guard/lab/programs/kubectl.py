@@ -10,7 +10,7 @@ from pathlib import Path
 from upgrade_guard.lab import balancer, kubectl_changes, kubectl_drain, kubectl_tables, releases
 from upgrade_guard.lab.gateway import EtcdAway, EtcdRefused
 from upgrade_guard.lab.layout import at
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, Words, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, Words, say, take_apart
 from upgrade_guard.lab.records import read_record
 from upgrade_guard.lab.simulation import Simulation, opened
 from upgrade_guard.lab.world import CLUSTER_SCOPED, Object, World, labels_match
@@ -81,7 +81,7 @@ KINDS = frozenset(
 )
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """Dispatch on the verb."""
     given = take_apart(words, values=VALUES, switches=SWITCHES)
     server = given.value("--server", "-s")
@@ -102,7 +102,7 @@ def main(place: Place, words: list[str]) -> int:
 
 
 @contextmanager
-def reached(place: Place, given: Words) -> Iterator[Simulation]:
+def reached(place: ProgramPlace, given: Words) -> Iterator[Simulation]:
     """The lab with the API server that was asked. Raises Failure as kubectl says it when it does not answer."""
     named = _kubeconfig(place, given)
     server = given.value("--server", "-s", default=named)
@@ -121,7 +121,7 @@ def reached(place: Place, given: Words) -> Iterator[Simulation]:
             raise Failure("Error from server: etcdserver: request timed out") from away
 
 
-def _kubeconfig(place: Place, given: Words) -> str:
+def _kubeconfig(place: ProgramPlace, given: Words) -> str:
     """The server that the kubeconfig in use names."""
     path = Path(given.value("--kubeconfig", default=str(place.layout.kubernetes(place.node) / "admin.conf")))
     if not path.exists():
@@ -143,7 +143,7 @@ def plural(word: str) -> str:
     return name
 
 
-def _get(place: Place, given: Words, kinds: str, names: list[str]) -> int:
+def _get(place: ProgramPlace, given: Words, kinds: str, names: list[str]) -> int:
     output = given.value("-o", "--output", default="table")
     everywhere = bool(given.switches & {"-A", "--all-namespaces"})
     namespace = "" if everywhere else given.value("-n", "--namespace", default="default")
@@ -192,7 +192,7 @@ def _select(world: World, kind: str, namespace: str, names: list[str], given: Wo
     return found
 
 
-def _raw(place: Place, given: Words) -> int:
+def _raw(place: ProgramPlace, given: Words) -> int:
     path = given.value("--raw")
     if not path:
         raise UnknownWords("get needs a resource, or --raw")
@@ -214,7 +214,7 @@ def _raw(place: Place, given: Words) -> int:
     return 0
 
 
-def _from_the_node(place: Place, given: Words, address: str) -> int:
+def _from_the_node(place: ProgramPlace, given: Words, address: str) -> int:
     """Whether a cluster IP leads from this node to an API server: kube-proxy has to have seen the service."""
     cluster_ip = address.removesuffix(f":{balancer.HTTPS}").strip("[]")
     if given.plain != ("get",) or given.value("--raw") != "/version":
@@ -237,7 +237,7 @@ def _from_the_node(place: Place, given: Words, address: str) -> int:
     raise Failure(f"The connection to the server {address} was refused - did you specify the right host or port?")
 
 
-def _version(place: Place, given: Words) -> int:
+def _version(place: ProgramPlace, given: Words) -> int:
     client = releases.of_package(read_record(place.layout, place.node).packages["kubectl"])
     document: Object = {"clientVersion": _version_document(client), "kustomizeVersion": "v5.0.1"}
     as_json = given.value("-o", "--output") == "json"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from upgrade_guard.lab import releases
-from upgrade_guard.lab.programs.entry import Place, UnknownWords, say
+from upgrade_guard.lab.programs.entry import ProgramPlace, UnknownWords, say
 from upgrade_guard.lab.records import read_record
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`kubelet --version`."""
     if words != ["--version"]:
         raise UnknownWords("kubelet is started by systemctl")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from upgrade_guard.lab import kubelet
-from upgrade_guard.lab.programs.entry import Failure, Place, UnknownWords, say, take_apart
+from upgrade_guard.lab.programs.entry import Failure, ProgramPlace, UnknownWords, say, take_apart
 from upgrade_guard.lab.simulation import opened
 
 INACTIVE = 3  # what is-active exits with when a unit is not active (systemctl(1))
 
 
-def main(place: Place, words: list[str]) -> int:
+def main(place: ProgramPlace, words: list[str]) -> int:
     """`is-active`, `start`, `stop`, `restart`, `daemon-reload`, `show -p ActiveState,NRestarts`."""
     given = take_apart(words, values=("-p", "--property"), switches=("--quiet", "-q", "--no-pager", "--value"))
     verb, *units = given.plain or ("",)
@@ -39,14 +39,14 @@ def main(place: Place, words: list[str]) -> int:
     return 0
 
 
-def _is_active(place: Place, units: list[str], *, quiet: bool) -> int:
+def _is_active(place: ProgramPlace, units: list[str], *, quiet: bool) -> int:
     states = [_state(place, unit) for unit in units]
     if not quiet:
         say("\n".join(states))
     return 0 if "active" in states else INACTIVE
 
 
-def _shown(place: Place, unit: str, asked: str) -> str:
+def _shown(place: ProgramPlace, unit: str, asked: str) -> str:
     """Properties as `systemctl show` prints them, those that were asked for or all of ours."""
     found = {"ActiveState": _state(place, unit), "NRestarts": "0"}
     if unit == "kubelet":
@@ -56,7 +56,7 @@ def _shown(place: Place, unit: str, asked: str) -> str:
     return "\n".join(f"{name}={found[name]}" for name in names if name in found)
 
 
-def _state(place: Place, unit: str) -> str:
+def _state(place: ProgramPlace, unit: str) -> str:
     if unit == "containerd":
         return "active"
     with opened(place.directory, node=place.node) as lab:
