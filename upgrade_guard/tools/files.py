@@ -296,7 +296,8 @@ class Files:
     def pack(
         self, paths: tuple[str, ...], local: Path, *, recursive: bool = True, timeout: float = LARGE_TIMEOUT
     ) -> None:
-        """A gzipped tar of those paths here (0600), names relative to "/", numeric owners.
+        """A gzipped tar of those paths here (0600), names relative to "/", numeric owners. Each of several hard links
+        has the content itself, so that each can be extracted alone.
 
         Raises CommandFailed when a file cannot be read or changed while it was read.
         """
@@ -304,7 +305,7 @@ class Files:
         recursion = "--recursion" if recursive else "--no-recursion"
         part = _part_of(local)
         flags = ("--create", "--gzip", "--file=-", "--numeric-owner", "--directory=/", recursion)
-        argv = ("tar", *flags, "--null", "--verbatim-files-from", "--files-from=-")
+        argv = ("tar", *flags, "--hard-dereference", "--null", "--verbatim-files-from", "--files-from=-")
         try:
             run_checked(self._host, argv, timeout=timeout, stdin=names, stdout_to=part, stdout_limit=_ARCHIVE_LIMIT)
             part.rename(local)

@@ -123,8 +123,11 @@ def put_back(
     archive = read_archive(local)
     _refuse_other_archive(archive, listing, local)
     found = differences(files, listing, manifests=manifests, which=which)
+    # What kubelet reads: it passes over directories in there, and what is in them goes back as any other file.
     pods = frozenset(
-        path for path, file in archive.files.items() if file.kind == "file" and _is_manifest(listing, path)
+        path
+        for path, file in archive.files.items()
+        if file.kind == "file" and posixpath.dirname(path) == listing.manifests_dir
     )
     leaving: list[str] = []
     for one in found:  # sorted: a directory comes before what is in it

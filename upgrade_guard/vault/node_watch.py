@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from upgrade_guard.errors import GuardError, UnexpectedOutput
 from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.node import NodeSettings
-from upgrade_guard.tools.files import Entry, Files
+from upgrade_guard.tools.files import Entry, Files, read_if_there
 
 OURS = "upgrade-guard"  # what a name of ours begins with, directly in a watched directory
 KUBELET_FILES = ("config.yaml", "kubeadm-flags.env", "instance-config.yaml")
@@ -118,8 +118,9 @@ def _mounted(files: Files, settings: NodeSettings) -> tuple[str, ...]:
         for name in files.list_dir(settings.manifests_dir):
             if name.startswith("."):
                 continue
+            text = read_if_there(files, f"{settings.manifests_dir}/{name}")  # kubelet passes over a directory too
             try:
-                found += host_paths(files.read_text(f"{settings.manifests_dir}/{name}"))
+                found += host_paths(text or "")
             except UnexpectedOutput:
                 continue  # a stray file; the check of the manifests speaks about it
     return tuple(dict.fromkeys(posixpath.normpath(path) for path in found if path.startswith("/")))

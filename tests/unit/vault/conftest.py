@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from unit.vault.builds import LiveEtcd, live_etcd, made_up_manifest, published
 from unit.vault.media import KINDS, LISTING
+from unit.vault.on_disk import OnDisk, on_disk
 
 from upgrade_guard.vault.bundle import Bundle, Vault
 from upgrade_guard.vault.targets import Target
@@ -33,3 +35,10 @@ def place(tmp_path: Path) -> Path:
 @pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, place: Path) -> Target:
     return KINDS[request.param](place)
+
+
+@pytest.fixture
+def disk() -> Iterator[OnDisk]:
+    """On a disk: other tests' files may lie below /dev, of which no file is captured."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        yield on_disk(Path(directory))

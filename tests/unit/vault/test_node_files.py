@@ -1,144 +1,24 @@
+"""The files that a rollback puts back: what is captured, what differs, and that all of it goes back."""
+
 from __future__ import annotations
 
 import io
 import os
 import shutil
 import tarfile
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from unit.vault.on_disk import APISERVER, OnDisk, tree, upgrade
 
 from upgrade_guard.errors import Refused
 from upgrade_guard.hosts.local import LocalHost
-from upgrade_guard.model.cluster import Node
 from upgrade_guard.model.codec import from_json, to_json
-from upgrade_guard.model.etcd import EtcdManifest
-from upgrade_guard.model.node import NodeSettings
 from upgrade_guard.tools.files import Files
 from upgrade_guard.vault.manifest import NodeFiles
 from upgrade_guard.vault.node_files import capture, differences, put_back, read_one
-
-APISERVER = """\
-apiVersion: v1
-kind: Pod
-metadata: {{name: kube-apiserver, namespace: kube-system}}
-spec:
-  containers:
-  - name: kube-apiserver
-    image: registry.k8s.io/kube-apiserver:v1.27.16
-    command: [kube-apiserver, --audit-policy-file={root}/etc/audit/policy.yaml]
-  volumes:
-  - name: policy
-    hostPath: {{path: {root}/etc/audit/policy.yaml, type: File}}
-  - name: encryption
-    hostPath: {{path: {root}/etc/encryption, type: Directory}}
-  - name: gone
-    hostPath: {{path: {root}/etc/gone.yaml, type: File}}
-  - name: data
-    hostPath: {{path: {root}/var/lib/etcd, type: DirectoryOrCreate}}
-  - name: state
-    hostPath: {{path: {root}/var, type: Directory}}
-  - name: logs
-    hostPath: {{path: /var/log/kubernetes, type: DirectoryOrCreate}}
-  - name: certificates
-    hostPath: {{path: /etc/ssl/certs, type: Directory}}
-  - name: many
-    hostPath: {{path: {root}/srv/many, type: Directory}}
-"""
-
-
-@dataclass(frozen=True)
-class OnDisk:
-    """A node whose root is a directory."""
-
-    root: Path
-    node: Node
-    settings: NodeSettings
-    files: Files
-    local: Path
-
-    def path(self, name: str) -> Path:
-        return self.root / name
-
-    def write(self, name: str, text: str, mode: int = 0o600) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(mode)
-
-    def capture(self) -> NodeFiles:
-        return capture(self.files, self.node, self.settings, self.local)
-
-    @property
-    def aside(self) -> str:
-        return f"{self.settings.work_dir}/aside-r1"
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """On a disk: other tests' files may lie below /dev, of which no file is captured."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-        yield Path(directory)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> OnDisk:
-    root = tmp_path / "node"
-    settings = NodeSettings(
-        address="local",
-        kubernetes_dir=f"{root}/etc/kubernetes",
-        kubelet_dir=f"{root}/var/lib/kubelet",
-        work_dir=f"{root}/var/lib/upgrade-guard/node",
-        package_source=f"{root}/etc/apt/sources.list.d/kubernetes.list",
-        host_files=(f"{root}/etc/default/kubelet", f"{root}/etc/cni/net.d", f"{root}/etc/sysconfig/kubelet"),
-    )
-    manifest = EtcdManifest("etcd:3.5.1", "cp1", f"{root}/var/lib/etcd", "", "", "", ("https://127.0.0.1:2379",), "")
-    node = Node(
-        "cp1",
-        "control-plane",
-        "10.0.0.11",
-        "v1.27.16",
-        packages={"kubeadm": "1.27.16-1.1"},
-        holds=("kubeadm",),
-        etcd=manifest,
-    )
-    local = tmp_path / "staging" / "files-cp1.tar.gz"
-    local.parent.mkdir()
-    disk = OnDisk(root, node, settings, Files(LocalHost("cp1"), work_dir=settings.work_dir), local)
-    disk.write("etc/kubernetes/admin.conf", "admin")
-    disk.write("etc/kubernetes/kubelet.conf", "kubelet")
-    disk.write("etc/kubernetes/pki/ca.crt", "ca", 0o644)
-    disk.write("etc/kubernetes/pki/etcd/server.key", "key")
-    disk.write("etc/kubernetes/manifests/kube-apiserver.yaml", APISERVER.format(root=root))
-    disk.write("etc/kubernetes/manifests/etcd.yaml", "kind: Pod\n")
-    disk.write("etc/kubernetes/tmp/kubeadm-backup-etcd-x/etcd/member/snap/db", "large")
-    disk.write("var/lib/kubelet/config.yaml", "kubelet configuration", 0o644)
-    disk.write("var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=x", 0o644)
-    disk.write("var/lib/kubelet/pods/x/volumes/secret", "not ours")
-    disk.write("var/lib/etcd/member/snap/db", "data")
-    disk.write("etc/default/kubelet", "KUBELET_EXTRA_ARGS=", 0o644)
-    disk.write("etc/cni/net.d/10-flannel.conflist", "{}", 0o644)
-    disk.write("etc/apt/sources.list.d/kubernetes.list", "deb v1.27", 0o644)
-    disk.write("etc/audit/policy.yaml", "audit")
-    disk.write("etc/encryption/config.yaml", "keys")
-    for number in range(501):
-        disk.write(f"srv/many/{number}", "x")
-    return disk
-
-
-def tree(disk: OnDisk) -> dict[str, tuple[int, str]]:
-    """Everything on the node but our work directory."""
-    return {
-        str(path.relative_to(disk.root)): (
-            path.lstat().st_mode,
-            str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else "",
-        )
-        for path in sorted(disk.root.rglob("*"))
-        if not str(path).startswith(f"{disk.root}/var/lib/upgrade-guard")
-    }
 
 
 def test_what_is_captured(disk: OnDisk) -> None:
@@ -175,23 +55,6 @@ def test_what_is_captured(disk: OnDisk) -> None:
     certificate = by_path[f"{disk.root}/etc/kubernetes/pki/ca.crt"]
     assert (certificate.mode, certificate.uid, certificate.gid) == (0o644, os.geteuid(), os.getegid())
     assert differences(disk.files, listing) == ()
-
-
-def upgrade(disk: OnDisk) -> None:
-    """What an upgrade does to a node."""
-    disk.write("etc/kubernetes/admin.conf", "renewed")
-    disk.write("etc/kubernetes/super-admin.conf", "new in 1.29")
-    disk.write("etc/kubernetes/pki/etcd/server.key", "renewed")
-    disk.write("etc/kubernetes/pki/new/deep/file", "added")
-    disk.write("etc/kubernetes/manifests/etcd.yaml", "kind: Pod # 1.28\n")
-    disk.write("etc/kubernetes/manifests/extra.yaml", "kind: Pod\n")
-    disk.path("etc/kubernetes/manifests/kube-apiserver.yaml").unlink()
-    disk.write("etc/kubernetes/tmp/kubeadm-backup-manifests-y/etcd.yaml", "old")
-    disk.write("etc/kubernetes/upgrade-guard-stopped-r1/etcd.yaml", "ours")
-    disk.write("var/lib/kubelet/instance-config.yaml", "new in 1.34")
-    disk.path("var/lib/kubelet/kubeadm-flags.env").unlink()
-    disk.path("etc/encryption/config.yaml").chmod(0o644)
-    disk.path("etc/apt/sources.list.d/kubernetes.list").write_text("deb v1.28")
 
 
 def test_what_an_upgrade_changed_is_named(disk: OnDisk) -> None:
