@@ -10,12 +10,12 @@ from unit.engine.paper import MAX_AGE, FakeClock, Notes, PaperCluster, PaperWork
 from upgrade_guard.engine.interruption import Interruption
 from upgrade_guard.engine.runner import Runner
 from upgrade_guard.journal import Journal
-from upgrade_guard.model.run import Outcome, Run, State, StepRow
+from upgrade_guard.model.run import Kind, Outcome, Run, State, StepRow
 
 RUN = "20260301-0200-v1.28.0"
 
 
-def begin(journal: Journal, run_id: str = RUN) -> Run:
+def begin(journal: Journal, run_id: str = RUN, kind: Kind = Kind.UPGRADE) -> Run:
     return journal.begin(
         run_id=run_id,
         cluster="paper",
@@ -27,13 +27,16 @@ def begin(journal: Journal, run_id: str = RUN) -> Run:
         operator="someone",
         host="here",
         tool_version="1.0",
+        kind=kind,
     )
 
 
 class Room:
     """A run on paper."""
 
-    def __init__(self, folder: Path, *, journal_kind: type[Journal] = Journal, **workflow: Any) -> None:
+    def __init__(
+        self, folder: Path, *, journal_kind: type[Journal] = Journal, kind: Kind = Kind.UPGRADE, **workflow: Any
+    ) -> None:
         self.folder = folder
         self.clock = FakeClock()
         self.cluster = PaperCluster(folder / "cluster", self.clock)
@@ -42,7 +45,7 @@ class Room:
         self.notes = Notes()
         self.interruption = Interruption()
         if not self.journal.runs():
-            begin(self.journal)
+            begin(self.journal, kind=kind)
 
     def close(self) -> None:
         self.journal.close()

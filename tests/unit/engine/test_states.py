@@ -34,9 +34,10 @@ def test_everything_else_is_refused_with_what_is_possible(kind: Kind, state: Sta
     with pytest.raises(TransitionRefused) as refused:
         advance(kind, state, event, open_evidence())
     assert state.value in refused.value.message
-    assert refused.value.hint
+    assert event.value in refused.value.message
+    assert "`upgrade-guard status`" in refused.value.hint
     possible = ", ".join(legal.value for legal in allowed(kind, state)) or "nothing"
-    assert possible in refused.value.reasons[0]
+    assert refused.value.reasons == (f"Possible while {state.value}: {possible}.",)
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.value)
@@ -84,6 +85,8 @@ def test_the_gate_refuses_with_every_reason() -> None:
     with pytest.raises(TransitionRefused) as refused:
         advance(Kind.UPGRADE, State.COPIED, Event.PLAN_APPROVED, evidence)
     assert len(refused.value.reasons) == 2
+    assert "`upgrade-guard resume`" in refused.value.hint
+    assert "plan-approved" in refused.value.message
 
 
 def test_without_evidence_the_gate_stays_closed() -> None:
@@ -103,4 +106,9 @@ def test_the_diagram_shows_every_way(kind: Kind) -> None:
 def test_the_diagram_marks_the_gate_and_names_states_as_they_are() -> None:
     diagram = mermaid()
     assert "    copied --> planned: plan-approved [gate]\n" in diagram
+    assert diagram.count("[gate]") == 1
+    assert "    [*] --> started\n" in diagram
+    assert "    rolling_back --> rolled_back: rollback-confirmed\n" in diagram
+    assert diagram.endswith("    rolled_back --> [*]\n")
+    assert diagram == mermaid(Kind.UPGRADE), "of an upgrade where nobody says of what"
     assert '    state "rollback-failed" as rollback_failed\n' in diagram
