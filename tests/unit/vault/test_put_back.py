@@ -23,10 +23,12 @@ class Watched(LocalHost):
     def __init__(self) -> None:
         super().__init__("cp1")
         self.ran: list[tuple[str, ...]] = []
+        self.marked: list[str] = []
         self.instead: Callable[[Command], Command | Result] = lambda command: command
 
     def run(self, command: Command) -> Result:
         self.ran.append(command.argv)
+        self.marked += [command.argv[0]] if command.changes else []
         given = self.instead(command)
         return given if isinstance(given, Result) else super().run(given)
 
@@ -162,6 +164,18 @@ def test_static_pods_with_another_mode_are_replaced_as_a_whole(disk: OnDisk, fil
     done = put_back(files, listing, disk.local, disk.aside, manifests=True)
     assert list(done.moved_aside) == [f"{disk.root}/{MANIFESTS}/etcd.yaml"]
     assert differences(files, listing) == ()
+
+
+def test_all_that_changes_a_node_is_marked_as_such(disk: OnDisk, files: Files, host: Watched) -> None:
+    """Such a command is in the journal each time, and no interrupt at the terminal reaches it."""
+    listing = disk.capture()
+    for content in ("first", "second"):
+        disk.write("etc/kubernetes/admin.conf", content)
+        disk.write("etc/kubernetes/super-admin.conf", content)
+        put_back(files, listing, disk.local, disk.aside, manifests=False)
+    changing = [argv[0] for argv in host.ran if argv[0] in ("mkdir", "mv", "tar", "sync", "rmdir")]
+    assert host.marked == changing
+    assert changing.count("mv") == 3, "together where the names are free, one by one where they are not"
 
 
 # Static pods appear whole.
