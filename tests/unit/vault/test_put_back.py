@@ -11,6 +11,7 @@ from unit.vault.on_disk import OnDisk, tree, upgrade
 from upgrade_guard.errors import Refused, StepFailed
 from upgrade_guard.hosts.local import LocalHost
 from upgrade_guard.model.command import Command, Result
+from upgrade_guard.tools.commands import CHANGE_TIMEOUT
 from upgrade_guard.tools.files import Files
 from upgrade_guard.vault.node_files import Difference, PutBack, capture, differences, every, put_back
 
@@ -23,12 +24,12 @@ class Watched(LocalHost):
     def __init__(self) -> None:
         super().__init__("cp1")
         self.ran: list[tuple[str, ...]] = []
-        self.marked: list[str] = []
+        self.marked: list[Command] = []
         self.instead: Callable[[Command], Command | Result] = lambda command: command
 
     def run(self, command: Command) -> Result:
         self.ran.append(command.argv)
-        self.marked += [command.argv[0]] if command.changes else []
+        self.marked += [command] if command.changes else []
         given = self.instead(command)
         return given if isinstance(given, Result) else super().run(given)
 
@@ -174,7 +175,8 @@ def test_all_that_changes_a_node_is_marked_as_such(disk: OnDisk, files: Files, h
         disk.write("etc/kubernetes/super-admin.conf", content)
         put_back(files, listing, disk.local, disk.aside, manifests=False)
     changing = [argv[0] for argv in host.ran if argv[0] in ("mkdir", "mv", "tar", "sync", "rmdir")]
-    assert host.marked == changing
+    assert [command.argv[0] for command in host.marked] == changing
+    assert min(command.timeout for command in host.marked) == CHANGE_TIMEOUT, "a slow disk is no failure"
     assert changing.count("mv") == 3, "together where the names are free, one by one where they are not"
 
 
