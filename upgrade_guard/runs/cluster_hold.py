@@ -1,4 +1,4 @@
-"""The ground that a run stands on: its lock on the cluster, and that nobody else changes what it changes."""
+"""A run's hold on its cluster: its lock on the cluster, and that nobody else changes what it changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _KUBEADM = ("/apply", "/upgrade-node")
 class ClusterHold:
     """The lock of one run on its cluster, for the processes that work on it one after the other.
 
-    Runs that only read the cluster (backups, drills) stand on no ground of their own: they hold nothing.
+    Runs that only read the cluster (backups, drills) hold nothing.
     """
 
     def __init__(self, site: Site, journal: Journal, run: Run, operator: str) -> None:

@@ -134,7 +134,7 @@ def drive(
         ssh_agent=os.environ.get("SSH_AUTH_SOCK", ""),
     )
     sites.append(site)
-    ground = ClusterHold(site, journal, run, operator())
+    hold = ClusterHold(site, journal, run, operator())
     runner = Runner(
         journal,
         workflow_of(run, site, journal, approve, confirm, choices),
@@ -142,11 +142,11 @@ def drive(
         clock,
         interruption,
         transcript.attribution,
-        ground.before_change,
+        hold.before_change,
         auto_rollback=choices.auto_rollback,
     )
     try:
-        with interruption.install(), progress, ground.held(screen, take_over=choices.take_over):
+        with interruption.install(), progress, hold.held(screen, take_over=choices.take_over):
             return act(runner)
     except GuardError as problem:
         run = identified(journal, config, run.id)
