@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import select
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class Credentials:
         context.load_cert_chain(self.cert_file, self.key_file)
         return context
 
+    def identity(self) -> object:
+        """Something that is other when a file is. Raises OSError."""
+        found = [path.stat() for path in (self.trusted_ca_file, self.cert_file, self.key_file)]
+        return self, [(one.st_ino, one.st_mtime_ns, one.st_size) for one in found]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -55,7 +61,7 @@ class Entry:
 
 
 class Gateway:
-    """One connection to one member, kept open for the few calls of a program."""
+    """One connection to one member, kept open for the calls of a program, and of the next one (Connections)."""
 
     def __init__(self, address: str, port: int, context: ssl.SSLContext, *, timeout: float = 2.0) -> None:
         self._address = address
@@ -64,12 +70,20 @@ class Gateway:
         self._timeout = timeout
         self._connection: socket.socket | None = None
 
+    @property
+    def member(self) -> tuple[str, int]:
+        """Address and port."""
+        return self._address, self._port
+
+    def patience(self, timeout: float) -> None:
+        """From now on, wait so many seconds for an answer."""
+        self._timeout = timeout
+        if self._connection is not None:
+            self._connection.settimeout(timeout)
+
     def greet(self) -> None:
-        """See that the member serves clients: it ends a TLS handshake only then. Raises EtcdAway."""
-        try:
-            self._connection = self._connection or self._connect()
-        except OSError as error:
-            raise EtcdAway(str(error) or type(error).__name__) from error
+        """See that the member serves clients, whether there is a quorum or not. Raises EtcdAway."""
+        self.call("/v3/maintenance/status", {})
 
     def range(self, start: str, end: str = "") -> tuple[int, tuple[Entry, ...]]:
         """The cluster's revision, and the keys from `start` up to `end` (or the one key). Linearizable."""
@@ -116,6 +130,14 @@ class Gateway:
             self._connection.close()
             self._connection = None
 
+    def rests(self) -> bool:
+        """Can its connection be used again? When the member ends, or closes it, there is something to read."""
+        if self._connection is None:
+            return False
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return not poll.poll(0)
+
     def _connect(self) -> socket.socket:
         plain = socket.create_connection((self._address, self._port), timeout=self._timeout)
         try:
@@ -145,6 +167,47 @@ class Gateway:
                 reader.readline()
             reader.readline()
             return status, b"".join(pieces)
+
+
+class Connections:
+    """What one process has to do with a cluster's members: connections that stay open from one program to the next.
+
+    A TLS handshake is a third of what a `kubectl get` takes, and etcd has as much work with it.
+    """
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._context: ssl.SSLContext | None = None
+        self._resting: dict[tuple[str, int], Gateway] = {}
+
+    def take(self, credentials: Credentials, address: str, port: int, timeout: float) -> Gateway:
+        """One that rests here, or a new one. Raises OSError where the credentials cannot be read."""
+        key = credentials.identity()
+        if key != self._key or self._context is None:
+            self.close()
+            self._key, self._context = key, credentials.context()
+        gateway = self._resting.pop((address, port), None)
+        if gateway is not None and gateway.rests():
+            gateway.patience(timeout)
+            return gateway
+        if gateway is not None:
+            gateway.close()
+        return Gateway(address, port, self._context, timeout=timeout)
+
+    def give_back(self, gateway: Gateway) -> None:
+        """Keep it for the next program, if it can be used again."""
+        other = self._resting.pop(gateway.member, None)
+        if other is not None:
+            other.close()
+        if gateway.rests():
+            self._resting[gateway.member] = gateway
+        else:
+            gateway.close()
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._resting:
+            self._resting.popitem()[1].close()
 
 
 def _exactly(content: bytes, length: int) -> bytes:

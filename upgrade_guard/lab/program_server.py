@@ -237,6 +237,10 @@ def mark(layout: Layout, pid: int, node: str) -> Path:
 
 def serve_launchers(layout: Layout, node: str) -> NoReturn:
     """The worker: one program after the other, until the server is gone or one did not end cleanly."""
+    from upgrade_guard.lab import simulation  # late: it starts us
+    from upgrade_guard.lab.gateway import Connections
+
+    simulation.kept.set(Connections())
     own = mark(layout, os.getpid(), node)
     nothing = os.open(os.devnull, os.O_RDWR)
     before = (os.getpriority(os.PRIO_PROCESS, 0), tuple(sys.path))

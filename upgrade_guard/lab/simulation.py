@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from upgrade_guard.lab import balancer, containers, controllers, faults, kubelet, proxy
-from upgrade_guard.lab.gateway import Credentials, EtcdAway, EtcdRefused, Gateway
+from upgrade_guard.lab.gateway import Connections, Credentials, EtcdAway, EtcdRefused, Gateway
 from upgrade_guard.lab.layout import LabSettings, Layout, load_settings
 from upgrade_guard.lab.records import Container, NodeRecord, locked, read_record, write_record
 from upgrade_guard.lab.world import World
 
-if TYPE_CHECKING:
-    import ssl
-
 # How long the first API server's etcd, and any other's, may take to answer before it counts as away.
 PATIENT, IMPATIENT = 3.0, 1.0
+# Of a process that is one program after the other.
+kept: ContextVar[Connections | None] = ContextVar("kept", default=None)
 
 
 class Simulation:
     """The lab while its lock is held."""
 
-    def __init__(self, settings: LabSettings) -> None:
+    def __init__(self, settings: LabSettings, connections: Connections) -> None:
         self.settings = settings
         self.layout = Layout.of(settings)
         self.records: dict[str, NodeRecord] = {name: read_record(self.layout, name) for name in settings.names}
@@ -35,8 +34,8 @@ class Simulation:
         self.answering: tuple[str, ...] = ()
         # The control plane whose API server a program's request went to.
         self.asked = ""
+        self._connections = connections
         self._gateways: dict[str, Gateway] = {}
-        self._context: ssl.SSLContext | None = None
 
     def reconcile(self, first: str = "") -> None:
         """Everything catches up. `first` is the node whose API server is asked first."""
@@ -111,9 +110,8 @@ class Simulation:
     def gateway(self, name: str, timeout: float = PATIENT) -> Gateway:
         """The etcd that the API server of a node talks to."""
         if name not in self._gateways:
-            self._context = self._context or credentials(self.layout).context()
             address, port = self.settings.addresses[name], self.settings.ports.etcd_client
-            self._gateways[name] = Gateway(address, port, self._context, timeout=timeout)
+            self._gateways[name] = self._connections.take(credentials(self.layout), address, port, timeout)
         return self._gateways[name]
 
     def save(self) -> None:
@@ -121,10 +119,14 @@ class Simulation:
         for record in self.records.values():
             write_record(self.layout, record)
 
-    def close(self) -> None:
-        """Close the connections to etcd."""
-        for name in tuple(self._gateways):
-            self._forget(name)
+    def close(self, *, keep: bool = False) -> None:
+        """Close the connections to etcd, or give them back for the next program."""
+        while self._gateways:
+            _, gateway = self._gateways.popitem()
+            if keep:
+                self._connections.give_back(gateway)
+            else:
+                gateway.close()
 
     def _workload_is_broken(self) -> bool:
         """The fault strikes when the whole cluster is new, so that only a look at the workloads can find it."""
@@ -152,7 +154,8 @@ def opened(directory: Path, *, node: str = "", reconcile: bool = True) -> Iterat
     """Take the lock, let everything catch up, and save what the caller did. Raises NotALab."""
     settings = load_settings(directory)
     with locked(Layout(directory).lock):
-        simulation = Simulation(settings)
+        connections = kept.get()
+        simulation = Simulation(settings, connections or Connections())
         try:
             if reconcile:
                 simulation.reconcile(node)
@@ -160,4 +163,4 @@ def opened(directory: Path, *, node: str = "", reconcile: bool = True) -> Iterat
         finally:
             # Also after an error: a process that was started has to be known.
             simulation.save()
-            simulation.close()
+            simulation.close(keep=connections is not None)

@@ -13,6 +13,7 @@ from unit.lab.conftest import Operator, until
 
 from upgrade_guard.errors import UsageProblem
 from upgrade_guard.lab import balancer, cluster
+from upgrade_guard.lab.gateway import Connections
 from upgrade_guard.lab.layout import TURN, VIRTUAL_ADDRESS, LabSettings, Ports
 from upgrade_guard.lab.simulation import Simulation
 
@@ -40,7 +41,7 @@ def three(tmp_path: Path, how: str, *answering: str) -> Simulation:
         balancer=how,
     )
     (tmp_path / "lab").mkdir(exist_ok=True)
-    made = Simulation(settings)
+    made = Simulation(settings, Connections())
     made.answering = answering
     return made
 
