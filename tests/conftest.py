@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from itertools import groupby, islice
 from pathlib import Path
 
 import pytest
 from memory import directory_in_memory
+from scenario import forked
 from servers import S3, Sshd
 
 CRASH, SCENARIO = (Path(__file__).with_name(name) for name in ("crash", "scenario"))
 
 
 def pytest_configure() -> None:
-    """Keep the tests' files in memory where that is possible, and hear signals as a program in the foreground does."""
+    """Keep files in memory where that is possible, and what is compiled; hear signals as in the foreground."""
     if memory := directory_in_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
+    # Where nothing that is compiled may be kept, each worker rewrites every assertion, and each command of the product
+    # compiles all of it.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # `nohup make test &` starts with some ignored, for good.
     for number, heard in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -49,6 +55,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 if name == "matrix" and report.when == "call":
                     terminalreporter.section(report.nodeid)
                     terminalreporter.write_line(str(value))
+
+
+def pytest_sessionfinish() -> None:
+    """Nothing that the tests started is left."""
+    forked.end()
 
 
 @pytest.fixture(autouse=True)

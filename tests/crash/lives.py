@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from upgrade_guard.lab import cluster
 
 TESTS = Path(__file__).parent.parent
 PATHS = os.pathsep.join((str(TESTS), str(TESTS.parent)))
-MORTAL = (sys.executable, str(Path(__file__).with_name("mortal.py")))
+MORTAL = (str(Path(__file__).with_name("mortal.py")),)
 FINAL = ("completed", "rolled-back", "aborted")
 SIDES = 3  # every so many deaths, the next process dies too, soon after it has begun
 PATIENCE = 4  # so often the operator types `resume` at a run that stops by itself

@@ -12,12 +12,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from scenario import forked
+from scenario.forked import Child
 
 from upgrade_guard.lab import fault_switch
 from upgrade_guard.lab.cluster import LabCluster
@@ -98,7 +101,7 @@ class Answer:
 class Going:
     """A command of the product that runs."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Child
     said: Path
     complained: Path
 
@@ -119,11 +122,17 @@ class Going:
 
 @dataclass
 class Stage:
-    """One lab, and the product pointed at it."""
+    """One lab, and the product pointed at it.
+
+    `program` is a script of Python. With `starts`, each command is a Python that starts, and not a fork of one.
+    `before` is the truth of before the run, where the lab was prepared (prepared.py).
+    """
 
     lab: LabCluster
     program: tuple[str, ...] = (str(PROGRAM),)
     going: list[Going] = field(default_factory=list)
+    starts: bool = False
+    before: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     # the product
 
@@ -134,19 +143,20 @@ class Stage:
         said, complained = (
             self.lab.directory.parent / f"{self.lab.directory.name}-{number}.{k}" for k in ("out", "err")
         )
+        argv, its = (*self.program, *options, *words), {**os.environ, **(environment or {})}
         with said.open("w") as out, complained.open("w") as err:
-            process = subprocess.Popen(
-                (*self.program, *options, *words),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                text=True,
-                start_new_session=True,
-                preexec_fn=_hear_signals,
-                env={**os.environ, **(environment or {})},
-            )
+            if self.starts or "LD_PRELOAD" in its:
+                process = _started(argv, its, out, err)
+            else:
+                process = forked.start(argv, its, out, err)
         self.going.append(Going(process, said, complained))
         return self.going[-1]
+
+    @property
+    def of_a_bastion(self) -> Mapping[str, str]:
+        """The environment of a command that reaches the nodes over the lab's own ssh, where the lab has one."""
+        there = self.lab.ssh_directory
+        return {"PATH": f"{there}:{os.environ['PATH']}"} if there else {}
 
     def guard(self, *words: str, ends: int | None = 0, **options: Any) -> Answer:
         """`upgrade-guard WORDS` to its end; `ends` is the exit code that it must have (None: the caller looks)."""
@@ -157,6 +167,10 @@ class Stage:
     def run(self, *words: str, ends: int | None = 0) -> Answer:
         """`run v1.28.0 --yes`."""
         return self.guard("run", TARGET, "--yes", *words, ends=ends)
+
+    def go_on(self, *words: str, ends: int | None = 0) -> Answer:
+        """`resume --yes`."""
+        return self.guard("resume", "--yes", *words, ends=ends)
 
     def show(self) -> dict[str, Any]:
         """`show --json`: the newest run's story."""
@@ -395,6 +409,20 @@ class Stage:
             if going.runs:
                 os.killpg(going.process.pid, signal.SIGKILL)
                 going.process.wait()
+
+
+def _started(argv: Sequence[str], environment: Mapping[str, str], out: IO[str], err: IO[str]) -> subprocess.Popen[str]:
+    argv = (sys.executable, *argv) if argv[0].endswith(".py") else argv
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hear_signals,
+        env=environment,
+    )
 
 
 def _hear_signals() -> None:

@@ -38,6 +38,7 @@ def die_at(watched: Watched, going: Going, name: str) -> None:
 
 
 def test_an_upgrade_is_killed_again_and_again_and_comes_to_the_same_end(stage: Stage) -> None:
+    stage.starts = True
     watched = Watched.on(stage)
 
     # While the snapshot is saved.
