@@ -12,8 +12,8 @@ PIP := $(BIN)/python -m pip install $(QUIETLY)
 LOCK := UV_CUSTOM_COMPILE_COMMAND='make lock' $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-strip-extras $(UPGRADE)
 PYTEST := $(BIN)/pytest -W error
-# One more than there are cores: a lab waits for etcd and for kubelets that start.
-WORKERS := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
+# More than twice as many as there are cores: a test of a lab works for two fifths of its time, and waits for the rest.
+WORKERS := --numprocesses $(shell expr 2 '*' $$(nproc) + 1) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: all bench check crash demo docs docs-check etcd faults format fuzz help lab-down lint lock mutants package prove

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scenario.stage import Stage, until
 
-from upgrade_guard.lab import processes, program_server
+from upgrade_guard.lab import fault_switch, processes, program_server
 from upgrade_guard.lab.gateway import EtcdAway, Gateway
 from upgrade_guard.lab.records import read_record, write_record
 from upgrade_guard.lab.simulation import credentials
@@ -36,12 +36,17 @@ class Checkpoint:
                 _copy(directory, place / str(number))
         return cls(stage, place)
 
-    def put_back(self) -> None:
-        """As it was."""
+    def rest(self) -> None:
+        """End everything that the lab runs."""
+        fault_switch.stop_watchers(self.stage.lab.directory)
         program_server.stop(self.stage.lab.layout)
         for pid, _ in _etcds(self.stage):
             os.kill(pid, signal.SIGKILL)
         until(lambda: not _etcds(self.stage), what="the end of etcd")
+
+    def put_back(self) -> None:
+        """As it was."""
+        self.rest()
         for number, directory in enumerate(_directories(self.stage)):
             shutil.rmtree(directory)
             _copy(self.kept / str(number), directory)
@@ -50,6 +55,7 @@ class Checkpoint:
 
     def _start_etcds(self) -> None:
         settings, layout = self.stage.lab.settings, self.stage.lab.layout
+        started: list[str] = []
         for name in settings.control_planes:
             record = read_record(layout, name)
             etcd = record.static("etcd")
@@ -59,6 +65,8 @@ class Checkpoint:
             log = layout.container_log(name, "etcd")
             etcd.pid, etcd.begun = processes.start((binary, *etcd.command[1:]), log)
             write_record(layout, record)
+            started.append(name)
+        for name in started:  # none of them answers before most of them run
             until(lambda name=name: self._answers(name), what=f"etcd on {name}")
 
     def _answers(self, name: str) -> bool:

@@ -10,9 +10,11 @@ import pytest
 
 from upgrade_guard.lab import cluster
 
-pytest.register_assert_rewrite("scenario.ends", "scenario.stage")
+pytest.register_assert_rewrite("scenario.ends", "scenario.prepared", "scenario.stage")
 
-from scenario.stage import Stage, installed_package, sources  # noqa: E402 - after the line above, so that its assertions say what they compared
+# After the line above, so that their assertions say what they compared.
+from scenario.prepared import QUICK, Prepared, to_a_backup  # noqa: E402
+from scenario.stage import Stage, installed_package, sources  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,7 +36,7 @@ def new_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     def new(**options: Any) -> Stage:
         directory = tmp_path / f"lab{len(directories)}"
         directories.append(directory)
-        stage = Stage(cluster.up(directory, **{"pace": 0.0, "patience": 5.0, "grace": 0.5, **options}))
+        stage = Stage(cluster.up(directory, **{**QUICK, **options}))
         made.append(stage)
         stage.configure(settle_time='"1s"')
         return stage
@@ -45,6 +47,36 @@ def new_stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     for directory in directories:
         if (directory / "lab").exists():
             cluster.down(directory)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    """The labs that stand before an approval."""
+    made = Prepared(tmp_path_factory.mktemp("prepared"))
+    yield made
+    made.take_down()
+
+
+@pytest.fixture
+def copied_stage(prepared: Prepared) -> Iterator[Callable[..., Stage]]:
+    """A lab whose run asks for its approval: snapshot, proof and copies are there, no node was changed."""
+    given: list[Stage] = []
+
+    def put_back(**options: Any) -> Stage:
+        given.append(prepared.at(**options))
+        return given[-1]
+
+    yield put_back
+    for stage in given:
+        prepared.rest(stage)
+
+
+@pytest.fixture
+def backed_up(prepared: Prepared) -> Iterator[Stage]:
+    """A lab with one backup, and a monitoring that is told."""
+    stage = prepared.at(to_a_backup)
+    yield stage
+    prepared.rest(stage)
 
 
 @pytest.fixture

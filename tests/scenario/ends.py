@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from scenario.prepared import BEFORE
 from scenario.stage import TARGET, Stage, changed
 
 OLD = "v1.27.16"
-BEFORE, AFTER = "/scenario/before", "/scenario/after"
+AFTER = "/scenario/after"
 
 
 def assert_untouched(stage: Stage, before: dict[str, Any]) -> None:

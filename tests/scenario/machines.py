@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scenario.stage import Going, Stage
@@ -17,14 +15,9 @@ class Machines:
 
     stage: Stage
 
-    @property
-    def environment(self) -> Mapping[str, str]:
-        there = self.stage.lab.ssh_directory
-        return {"PATH": f"{there}:{os.environ['PATH']}"} if there else {}
-
     def start(self, *words: str) -> Going:
         """A command of the product, on a bastion."""
-        return self.stage.start(*words, environment=self.environment)
+        return self.stage.start(*words, environment=self.stage.of_a_bastion)
 
     def off(self, name: str) -> None:
         power.off(self.stage.lab.directory, name)

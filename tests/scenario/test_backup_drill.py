@@ -6,22 +6,10 @@ import shutil
 from pathlib import Path
 
 import pyrage
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from scenario.stage import Stage
 
 HELD = {"namespaces", "nodes", "deployments", "daemonsets", "statefulsets", "pods", "secrets", "configmaps"}
-
-
-@pytest.fixture
-def backed_up(stage: Stage) -> Stage:
-    """A lab with one backup, and a monitoring that is told."""
-    textfiles = stage.lab.directory / "textfiles"
-    textfiles.mkdir()
-    with stage.lab.config_path.open("a") as config:
-        config.write(f'\n[backup]\nmetrics_dir = "{textfiles}"\nmax_age = "26h"\n')
-    stage.guard("backup", "create")
-    return stage
 
 
 def samples(stage: Stage) -> dict[str, float]:

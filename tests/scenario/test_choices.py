@@ -9,7 +9,6 @@ from pathlib import Path
 
 from scenario.ends import (
     AFTER,
-    BEFORE,
     OLD,
     assert_completed,
     assert_data_went_back,
@@ -19,13 +18,12 @@ from scenario.ends import (
 from scenario.stage import TARGET, Stage, changed, until
 
 
-def test_a_failed_worker_is_left_as_it_is_until_the_operator_rolls_back(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("kubelet-fails-worker",))
+def test_a_failed_worker_is_left_as_it_is_until_the_operator_rolls_back(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("kubelet-fails-worker")
     stage.configure(on_node_failure='"pause"', ready_timeout='"15s"')
-    before = stage.truth()
-    stage.put_key(BEFORE, "written before the run")
 
-    stopped = stage.run(ends=6)
+    stopped = stage.go_on(ends=6)
     assert stopped.data["state"] == "control-plane-upgraded"
     assert "upgrade-guard" in stopped.error["hint"]
     assert "rollback" in stopped.error["hint"]
@@ -42,26 +40,26 @@ def test_a_failed_worker_is_left_as_it_is_until_the_operator_rolls_back(new_stag
 
     done = stage.guard("rollback", "--confirm-cluster", "lab")
     assert done.data["outcome"] == "rolled-back"
-    assert_rolled_back(stage, before)
+    assert_rolled_back(stage, stage.before)
     assert_data_went_back(stage)
     assert "--confirm-cluster" in [approval["how"] for approval in stage.show()["approvals"]]
 
 
-def test_a_failed_worker_takes_the_whole_cluster_back_where_that_is_wanted(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("drain-blocked",))
+def test_a_failed_worker_takes_the_whole_cluster_back_where_that_is_wanted(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("drain-blocked")
     stage.configure(on_node_failure='"rollback-cluster"', drain_timeout='"3s"')
-    before = stage.truth()
-    stage.put_key(BEFORE, "written before the run")
-    ended = stage.run(ends=7)
+    ended = stage.go_on(ends=7)
     assert ended.data["state"] == "rolled-back"
-    assert_rolled_back(stage, before)
+    assert_rolled_back(stage, stage.before)
     assert_data_went_back(stage)
 
 
-def test_a_failed_verification_can_wait_for_the_operator(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("workload-broken",))
+def test_a_failed_verification_can_wait_for_the_operator(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("workload-broken")
     stage.configure(ready_timeout='"15s"')
-    stopped = stage.run(ends=6)
+    stopped = stage.go_on(ends=6)
     assert stopped.data["state"] == "nodes-upgraded"
     assert "ledger" in " ".join((stopped.error["message"], *stopped.error["reasons"]))
     assert stage.kubelet_versions() == {"cp1": TARGET, "w1": TARGET}
@@ -72,22 +70,20 @@ def test_a_failed_verification_can_wait_for_the_operator(new_stage: Callable[...
     assert_completed(stage)
 
 
-def test_a_failed_verification_takes_the_cluster_back_where_that_is_wanted(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("workload-broken",))
+def test_a_failed_verification_takes_the_cluster_back_where_that_is_wanted(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("workload-broken")
     stage.configure(on_verify_failure='"rollback-cluster"', ready_timeout='"15s"')
-    before = stage.truth()
-    stage.put_key(BEFORE, "written before the run")
-    ended = stage.run(ends=7)
+    ended = stage.go_on(ends=7)
     assert ended.data["state"] == "rolled-back"
-    assert_rolled_back(stage, before)
+    assert_rolled_back(stage, stage.before)
     assert_data_went_back(stage)
 
 
-def test_without_automatic_rollback_the_operator_is_asked(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("apply-fails-after-etcd",))
-    before = stage.truth()
-    stage.put_key(BEFORE, "written before the run")
-    stopped = stage.run("--no-auto-rollback", ends=6)
+def test_without_automatic_rollback_the_operator_is_asked(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("apply-fails-after-etcd")
+    stopped = stage.go_on("--no-auto-rollback", ends=6)
     assert stopped.data["state"] == "planned"
     assert "rolling-back" not in stage.states()
     assert "rollback" in stopped.error["hint"]
@@ -98,7 +94,7 @@ def test_without_automatic_rollback_the_operator_is_asked(new_stage: Callable[..
     assert stage.states()[-1] == "planned"
 
     stage.guard("rollback", "--confirm-cluster", "lab")
-    assert_rolled_back(stage, before)
+    assert_rolled_back(stage, stage.before)
     assert_data_went_back(stage)
 
 
@@ -145,11 +141,11 @@ def test_a_version_that_is_reached_already_needs_no_run(new_stage: Callable[...,
     assert stage.truth() == before
 
 
-def test_a_copy_that_is_away_does_not_end_an_upgrade_that_has_begun(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage()
+def test_a_copy_that_is_away_does_not_end_an_upgrade_that_has_begun(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
     offsite = Path(stage.lab.settings.offsite)
     with stage.held(stage.lab.layout.programs("cp1") / "kubeadm", "upgrade apply") as wait_for:
-        going = stage.start("run", TARGET, "--yes")
+        going = stage.start("resume", "--yes")
         wait_for(going)
         going.send(signal.SIGKILL)
         going.wait()

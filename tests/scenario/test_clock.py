@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -53,11 +54,16 @@ def guard(stage: Stage, clock: SteppedClock, *words: str, ends: int = 0) -> Answ
     return stage.guard(*words, ends=ends, environment=clock.environment)
 
 
+@pytest.fixture
+def stage(copied_stage: Callable[..., Stage]) -> Stage:
+    """One whose run asks for its approval."""
+    return copied_stage()
+
+
 @pytest.mark.parametrize(("by", "because"), ((WEEK, "old"), (-TWO_HOURS, "in the future")), ids=("week", "back"))
 def test_a_run_is_resumed_when_the_age_of_its_proof_is_too_great_or_unknown(
     by: timedelta, because: str, stage: Stage, clock: SteppedClock
 ) -> None:
-    guard(stage, clock, "run", TARGET, ends=6)
     assert stage.states()[-1] == "copied"
     assert guard(stage, clock, "status").data["gate"]["open"] is True
     clock.step(by)
@@ -94,9 +100,12 @@ def test_a_clock_that_is_set_while_the_control_plane_changes_disturbs_nothing(
     assert_told(stage, clock)
 
 
-def test_a_clock_that_is_set_back_before_the_gate_asks_closes_it(stage: Stage, clock: SteppedClock) -> None:
+def test_a_clock_that_is_set_back_before_the_gate_asks_closes_it(
+    new_stage: Callable[..., Stage], clock: SteppedClock
+) -> None:
+    stage = new_stage()
     watched = Watched.on(stage)
-    going = held(stage, clock, watched, "cp1 kubeadm *upgrade plan *")
+    going = held(stage, clock, watched, "cp1 kubeadm *upgrade plan *", "run", TARGET, "--yes")
     clock.step(-DAY)
     watched.release("held")
     answer = going.wait()
@@ -110,10 +119,10 @@ def test_a_clock_that_is_set_back_before_the_gate_asks_closes_it(stage: Stage, c
     assert_told(stage, clock)
 
 
-def held(stage: Stage, clock: SteppedClock, watched: Watched, pattern: str) -> Going:
+def held(stage: Stage, clock: SteppedClock, watched: Watched, pattern: str, *words: str) -> Going:
     """A run that waits where that command begins."""
     watched.hold("held", pattern)
-    going = stage.start("run", TARGET, "--yes", environment=clock.environment)
+    going = stage.start(*(words or ("resume", "--yes")), environment=clock.environment)
     watched.await_held("held", going)
     return going
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from scenario.ends import OLD
-from scenario.stage import TARGET, Stage, changed
+from scenario.stage import Stage, changed
 
 STRANGER = "stranger.yaml"
 POD = b"apiVersion: v1\nkind: Pod\nmetadata: {name: stranger, namespace: kube-system}\nspec: {containers: []}\n"
@@ -73,10 +73,10 @@ def strangers(stage: Stage) -> list[Path]:
     return [path for path in stage.lab.directory.glob(f"nodes/*/etc/kubernetes/**/{STRANGER}") if path.is_file()]
 
 
-def test_a_rollback_takes_nothing_from_a_bundle_that_was_exchanged(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("apply-fails-after-etcd",))
-    before = stage.truth()
-    die_in(stage, "rollback/cp1/evidence", "run", TARGET, "--yes")
+def test_a_rollback_takes_nothing_from_a_bundle_that_was_exchanged(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("apply-fails-after-etcd")
+    die_in(stage, "rollback/cp1/evidence", "resume", "--yes")
     assert stage.outcomes("rollback/bundle") == ["started", "succeeded"]
     put_back = exchange(bundle_of(stage))
 
@@ -89,12 +89,13 @@ def test_a_rollback_takes_nothing_from_a_bundle_that_was_exchanged(new_stage: Ca
 
     put_back()
     stage.guard("resume", ends=7)
-    assert changed(before, stage.truth()) == set()
+    assert changed(stage.before, stage.truth()) == set()
 
 
-def test_a_static_pod_that_was_not_there_before_is_no_way_back(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("apply-fails-after-etcd",))
-    die_in(stage, "rollback/watchers", "run", TARGET, "--yes")
+def test_a_static_pod_that_was_not_there_before_is_no_way_back(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("apply-fails-after-etcd")
+    die_in(stage, "rollback/watchers", "resume", "--yes")
     manifests = stage.lab.layout.kubernetes("cp1") / "manifests"
     (manifests / STRANGER).write_bytes(POD)
 

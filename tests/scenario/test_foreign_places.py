@@ -30,8 +30,8 @@ def put_trap(program: Path) -> Path:
 
 
 @as_root
-def test_a_state_directory_of_somebody_else_is_not_used(stage: Stage) -> None:
-    stage.guard("backup", "create")
+def test_a_state_directory_of_somebody_else_is_not_used(backed_up: Stage) -> None:
+    stage = backed_up
     trace = put_trap(kept_programs(stage) / "etcdctl")
     state = stage.lab.directory / "state"
     for path in (state, *state.rglob("*")):
@@ -52,8 +52,8 @@ def test_a_state_directory_of_somebody_else_is_not_used(stage: Stage) -> None:
 
 
 @as_root
-def test_a_work_directory_of_somebody_else_on_a_node_is_not_used(stage: Stage) -> None:
-    stage.guard("backup", "create")
+def test_a_work_directory_of_somebody_else_on_a_node_is_not_used(backed_up: Stage) -> None:
+    stage = backed_up
     work = Path(stage.lab.layout.node("cp1")) / "var/lib/upgrade-guard"
     trace = put_trap(next(work.rglob("etcdctl")))
     for path in (work, *work.rglob("*")):
@@ -67,8 +67,8 @@ def test_a_work_directory_of_somebody_else_on_a_node_is_not_used(stage: Stage) -
     assert not list(work.glob("*lock.json")), "something was written there"
 
 
-def test_what_others_can_write_is_not_used(stage: Stage) -> None:
-    stage.guard("backup", "create")
+def test_what_others_can_write_is_not_used(backed_up: Stage) -> None:
+    stage = backed_up
     trace = put_trap(kept_programs(stage) / "etcdctl")
     vault = stage.lab.directory / "vault"
     for place in (stage.lab.directory, stage.lab.directory / "state", kept_programs(stage), vault):
@@ -82,8 +82,9 @@ def test_what_others_can_write_is_not_used(stage: Stage) -> None:
     assert not trace.exists(), "a program that others could write was run"
 
 
-def test_a_program_that_was_exchanged_is_not_run(stage: Stage) -> None:
-    bundle = stage.guard("backup", "create").data["bundle"]
+def test_a_program_that_was_exchanged_is_not_run(backed_up: Stage) -> None:
+    stage = backed_up
+    [bundle] = [row["bundle"] for row in stage.rows("select bundle from snapshots")]
     for name in ("etcd", "etcdctl", "etcdutl"):
         program = kept_programs(stage) / name
         trace = put_trap(program)
@@ -98,8 +99,8 @@ def test_a_program_that_was_exchanged_is_not_run(stage: Stage) -> None:
     assert not trace.exists(), "etcdctl was run"
 
 
-def test_a_program_that_was_exchanged_on_a_node_is_not_run(stage: Stage) -> None:
-    stage.guard("backup", "create")
+def test_a_program_that_was_exchanged_on_a_node_is_not_run(backed_up: Stage) -> None:
+    stage = backed_up
     [directory] = (stage.lab.layout.work("cp1") / "etcd").iterdir()
     trace = put_trap(directory / "etcdctl")
     stage.guard("run", TARGET, ends=6)

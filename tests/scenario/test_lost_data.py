@@ -12,16 +12,15 @@ from scenario.stage import TARGET, Stage
 NOBODY = 65534
 
 
-def test_a_rollback_with_no_data_left(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("apply-fails-after-etcd",))
-    before = stage.truth()
-    stage.put_key(BEFORE, "written before the run")
-    stage.run("--no-auto-rollback", ends=6)
+def test_a_rollback_with_no_data_left(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("apply-fails-after-etcd")
+    stage.go_on("--no-auto-rollback", ends=6)
     stage.lose_data()
 
     answer = stage.guard("rollback", "--confirm-cluster", "lab")
     assert answer.data["state"] == "rolled-back"
-    assert_untouched(stage, before)
+    assert_untouched(stage, stage.before)
     assert stage.key(BEFORE) == "written before the run"
     [swap] = [s for s in stage.show()["steps"] if s["name"] == "rollback/cp1/swap" and s["outcome"] == "succeeded"]
     assert list(Path(swap["result"]["aside"]).iterdir()) == [], "an empty directory stands for what was lost"

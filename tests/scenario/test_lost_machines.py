@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from scenario.ends import AFTER, BEFORE, OLD, assert_data_went_back, assert_rolled_back
 from scenario.machines import Machines
+from scenario.prepared import Prepared
 from scenario.stage import TARGET, Stage, until
 
 UPGRADE_ON_CP2 = "control-plane/cp2/upgrade-node"
 
 
-@pytest.fixture
-def machines(new_stage: Callable[..., Stage]) -> Machines:
-    stage = new_stage(control_planes=3, over_ssh=True)
-    stage.put_key(BEFORE, "written before the run")
-    return Machines(stage)
-
-
-def lose_cp3_while_cp2_is_upgraded(machines: Machines) -> None:
+def lose_cp3_while_cp2_is_upgraded(stage: Stage) -> None:
     """The run goes on until kubeadm works on cp2, then the machine of cp3 is gone; it ends with exit 4."""
-    stage = machines.stage
+    machines = Machines(stage)
+    stage.put_key(BEFORE, "written before the run")
     with stage.held(stage.lab.layout.programs("cp2") / "kubeadm", "upgrade node") as wait_for:
         going = machines.start("run", TARGET, "--yes")
         wait_for(going)
@@ -35,7 +30,16 @@ def lose_cp3_while_cp2_is_upgraded(machines: Machines) -> None:
     assert " rollback`" in answer.error["hint"]
 
 
-def test_a_run_does_not_begin_while_a_machine_is_lost(machines: Machines) -> None:
+@pytest.fixture
+def lost(prepared: Prepared) -> Iterator[Machines]:
+    """Machines of which cp3 was lost while kubeadm worked on cp2."""
+    stage = prepared.at(lose_cp3_while_cp2_is_upgraded, control_planes=3, over_ssh=True)
+    yield Machines(stage)
+    prepared.rest(stage)
+
+
+def test_a_run_does_not_begin_while_a_machine_is_lost(new_stage: Callable[..., Stage]) -> None:
+    machines = Machines(new_stage(control_planes=3, over_ssh=True))
     machines.off("cp3")
     answer = machines.start("run", TARGET, "--yes").wait()
     assert answer.exit_code == 3, str(answer)
@@ -63,20 +67,17 @@ def test_a_worker_whose_machine_is_gone_holds_nobody_up(new_stage: Callable[...,
     assert stage.states()[-1] == "completed"
 
 
-def test_a_lost_machine_is_told_and_the_run_goes_on_once_it_is_back(machines: Machines) -> None:
-    lose_cp3_while_cp2_is_upgraded(machines)
-    assert machines.stage.states()[-1] == "planned"
-    machines.on("cp3")
-    answer = machines.start("resume", "--yes").wait()
+def test_a_lost_machine_is_told_and_the_run_goes_on_once_it_is_back(lost: Machines) -> None:
+    assert lost.stage.states()[-1] == "planned"
+    lost.on("cp3")
+    answer = lost.start("resume", "--yes").wait()
     assert answer.exit_code == 0, str(answer)
-    assert machines.stage.states()[-1] == "completed"
+    assert lost.stage.states()[-1] == "completed"
 
 
-def test_the_majority_goes_back_and_the_lost_machine_later(machines: Machines) -> None:
-    stage = machines.stage
-    before = stage.truth()
-    lose_cp3_while_cp2_is_upgraded(machines)
-    answer = machines.start("rollback", "--confirm-cluster", "lab").wait()
+def test_the_majority_goes_back_and_the_lost_machine_later(lost: Machines) -> None:
+    stage = lost.stage
+    answer = lost.start("rollback", "--confirm-cluster", "lab").wait()
     assert answer.exit_code == 6, str(answer)
     assert "cp3 is behind" in answer.error["message"]
     assert stage.states()[-1] == "rolling-back"
@@ -85,27 +86,26 @@ def test_the_majority_goes_back_and_the_lost_machine_later(machines: Machines) -
     assert "v1.27.16" in served
     assert stage.outcomes("rollback/cp3/swap") == []
 
-    again = machines.start("resume", "--yes").wait()
+    again = lost.start("resume", "--yes").wait()
     assert again.exit_code == 6, str(again)
 
-    machines.on("cp3")
-    answer = machines.start("resume", "--yes").wait()
+    lost.on("cp3")
+    answer = lost.start("resume", "--yes").wait()
     assert answer.exit_code == 7, str(answer)
-    assert_rolled_back(stage, before)
+    assert_rolled_back(stage, stage.before)
     assert_data_went_back(stage)
     hashes = stage.hashes()
     assert set(hashes) == {"cp1", "cp2", "cp3"}
     assert len(set(hashes.values())) == 1
 
 
-def test_a_machine_that_never_comes_back_is_given_up(machines: Machines) -> None:
-    stage = machines.stage
-    lose_cp3_while_cp2_is_upgraded(machines)
-    refused = machines.start("rollback", "--without", "cp2", "--confirm-cluster", "lab").wait()
+def test_a_machine_that_never_comes_back_is_given_up(lost: Machines) -> None:
+    stage = lost.stage
+    refused = lost.start("rollback", "--without", "cp2", "--confirm-cluster", "lab").wait()
     assert refused.exit_code == 3, str(refused)
-    unknown = machines.start("rollback", "--without", "cp9", "--confirm-cluster", "lab").wait()
+    unknown = lost.start("rollback", "--without", "cp9", "--confirm-cluster", "lab").wait()
     assert unknown.exit_code == 2, str(unknown)
-    answer = machines.start("rollback", "--without", "cp3", "--confirm-cluster", "lab").wait()
+    answer = lost.start("rollback", "--without", "cp3", "--confirm-cluster", "lab").wait()
     assert answer.exit_code == 0, str(answer)
     assert stage.states()[-1] == "rolled-back"
     assert stage.outcomes("rollback/cp3/remove-member")[-1] == "succeeded"
@@ -113,25 +113,24 @@ def test_a_machine_that_never_comes_back_is_given_up(machines: Machines) -> None
     assert "--without cp3" in [row["how"] for row in approvals]
 
 
-def test_without_a_majority_nothing_is_touched(machines: Machines) -> None:
-    stage = machines.stage
-    lose_cp3_while_cp2_is_upgraded(machines)
-    machines.off("cp1")
-    answer = machines.start("rollback", "--confirm-cluster", "lab").wait()
+def test_without_a_majority_nothing_is_touched(lost: Machines) -> None:
+    stage = lost.stage
+    lost.off("cp1")
+    answer = lost.start("rollback", "--confirm-cluster", "lab").wait()
     assert answer.exit_code == 6, str(answer)
     assert "no majority" in answer.error["message"]
     assert stage.rows("select name from steps where name like 'rollback/%/stop-%'") == []
-    machines.on("cp1")
-    answer = machines.start("resume", "--yes").wait()
+    lost.on("cp1")
+    answer = lost.start("resume", "--yes").wait()
     assert answer.exit_code == 6, str(answer)
     assert "cp3 is behind" in answer.error["message"]
 
 
-def test_a_machine_that_is_lost_during_the_restore_is_left_for_later(machines: Machines) -> None:
-    stage = machines.stage
+def test_a_machine_that_is_lost_during_the_restore_is_left_for_later(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage(control_planes=3, over_ssh=True)
+    machines = Machines(stage)
     stage.switch_on("apply-fails-after-etcd")
-    before = stage.truth()
-    assert machines.start("run", TARGET, "--yes", "--no-auto-rollback").wait().exit_code == 6
+    assert machines.start("resume", "--yes", "--no-auto-rollback").wait().exit_code == 6
     with stage.held(stage.lab.layout.programs("cp3") / "crictl", "stop") as wait_for:
         going = machines.start("rollback", "--everything", "--confirm-cluster", "lab")
         wait_for(going)
@@ -142,5 +141,5 @@ def test_a_machine_that_is_lost_during_the_restore_is_left_for_later(machines: M
     machines.on("cp3")
     answer = machines.start("resume", "--yes").wait()
     assert answer.exit_code == 7, str(answer)
-    assert_rolled_back(stage, before)
+    assert_rolled_back(stage, stage.before)
     assert len(set(stage.hashes().values())) == 1

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from scenario.ends import (
     AFTER,
     BEFORE,
@@ -40,6 +39,7 @@ def bare_pod(node: str, name: str = "debug") -> str:
 
 def test_a_tenants_etcd_and_the_own_static_pods_run_through_a_rollback(new_stage: Callable[..., Stage]) -> None:
     stage = new_stage(faults=("apply-fails-after-etcd",))
+    stage.starts = True
     stage.put_key(BEFORE, "written before the run")
     before = stage.truth()
     seen = [containers(stage, "cp1", *which) for which in (("etcd", "tenant"), ("keepalived", "kube-system"))]
@@ -88,9 +88,9 @@ def test_a_node_that_is_not_to_be_drained_keeps_its_pods(new_stage: Callable[...
     assert pod["spec"]["nodeName"] == "w1"
 
 
-def test_what_people_delete_meanwhile_is_no_failure(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage()
-    going = stage.start("run", TARGET, "--yes")
+def test_what_people_delete_meanwhile_is_no_failure(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    going = stage.start("resume", "--yes")
     stage.await_state("planned", going)
     gone = [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "ledger", "namespace": "shop"}}]
     stage.shell("cp1", "kubectl", "delete", "-f", "-", "--wait=false", stdin=json.dumps(gone[0]))
@@ -114,32 +114,33 @@ def test_a_worker_that_leaves_the_cluster_in_the_middle_is_gone_on_without(new_s
     assert json.loads(row["result"])["left"] == ["w3"]
 
 
-def test_a_rollback_needs_no_package_repository(new_stage: Callable[..., Stage]) -> None:
-    stage = new_stage(faults=("apply-fails-after-etcd",))
-    stage.put_key(BEFORE, "written before the run")
-    before = stage.truth()
-    going = stage.start("run", TARGET, "--yes")
+def test_a_rollback_needs_no_package_repository(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
+    stage.switch_on("apply-fails-after-etcd")
+    going = stage.start("resume", "--yes")
     stage.await_state("planned", going)
     stage.put_key(AFTER, "written after the snapshot")
     repository = stage.lab.layout.repository / "v1.27"
     repository.rename(repository.with_name("gone"))
     answer = going.wait()
     assert answer.exit_code == 7, str(answer)
-    assert_rolled_back(stage, before)
+    assert_rolled_back(stage, stage.before)
     assert_data_went_back(stage)
 
 
-@pytest.mark.parametrize("lock", ["/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"])
-def test_apt_daily_beside_the_run_is_waited_for(new_stage: Callable[..., Stage], lock: str) -> None:
+def test_apt_daily_beside_the_run_is_waited_for(new_stage: Callable[..., Stage]) -> None:
+    """While it fetches lists, and then while it fetches packages: apt-get says each in words of its own."""
     stage = new_stage()
-    held = stage.lab.directory / "apt-daily"
-    held.touch()
-    said = f"E: Could not get lock {lock}. It is held by process 812 (apt-get)"
-    script = f'if [ -e {held} ]; then rm {held}; echo "{said}" >&2; exit 100; fi\nexec "$real" "$@"'
-    stage.put_before(stage.lab.layout.programs("cp1") / "apt-get", script)
+    held, script = [], ""
+    for lock in ("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"):
+        held.append(stage.lab.directory / f"apt-daily-{len(held)}")
+        held[-1].touch()
+        said = f"E: Could not get lock {lock}. It is held by process 812 (apt-get)"
+        script += f'if [ -e {held[-1]} ]; then rm {held[-1]}; echo "{said}" >&2; exit 100; fi\n'
+    stage.put_before(stage.lab.layout.programs("cp1") / "apt-get", f'{script}exec "$real" "$@"')
     stage.run()
     assert_completed(stage)
-    assert not held.exists()
+    assert not any(path.exists() for path in held)
 
 
 def test_a_repository_that_goes_away_in_the_middle(stage: Stage) -> None:
@@ -151,28 +152,31 @@ def test_a_repository_that_goes_away_in_the_middle(stage: Stage) -> None:
     assert_completed(stage)
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"nodeInfo": {"operatingSystem": "windows"}}, "it runs windows"),
-        ({"addresses": [], "nodeInfo": {"operatingSystem": "linux"}}, "it has no InternalIP"),
-    ],
-)
-def test_a_node_that_kubeadm_does_not_know_is_left_out(stage: Stage, change: dict[str, Any], why: str) -> None:
-    """Windows, or no machine at all; it is named, and stays as it is."""
-    node = stage.get("node", "w1")
-    node["metadata"] = {"name": "other", "labels": {}}
-    node["status"]["conditions"] = [{"type": "Ready", "status": "False", "reason": "Other"}]  # or pods would go there
-    node["status"]["nodeInfo"].update(change.pop("nodeInfo"))
-    node["status"].update(change)
-    stage.put_key("/registry/nodes/other", json.dumps(node))
+FOREIGN: dict[str, tuple[dict[str, Any], str]] = {
+    "windows": ({"nodeInfo": {"operatingSystem": "windows"}}, "it runs windows"),
+    "virtual": ({"addresses": [], "nodeInfo": {"operatingSystem": "linux"}}, "it has no InternalIP"),
+}
+
+
+def test_nodes_that_kubeadm_does_not_know_are_left_out(stage: Stage) -> None:
+    """Windows, and no machine at all; each is named, and stays as it is."""
+    for name, (change, _) in FOREIGN.items():
+        node = stage.get("node", "w1")
+        node["metadata"] = {"name": name, "labels": {}}
+        node["status"]["conditions"] = [
+            {"type": "Ready", "status": "False", "reason": "Other"}
+        ]  # or pods would go there
+        node["status"]["nodeInfo"].update(change["nodeInfo"])
+        node["status"] = {**node["status"], **change, "nodeInfo": node["status"]["nodeInfo"]}
+        stage.put_key(f"/registry/nodes/{name}", json.dumps(node))
     stage.run()
     versions = stage.kubelet_versions()
-    assert versions.pop("other") == OLD
+    assert [versions.pop(name) for name in FOREIGN] == [OLD, OLD]
     assert set(versions.values()) == {TARGET}
     [checks] = [step for step in stage.show()["steps"] if step["name"] == "inspect/checks" and step["result"]]
-    [finding] = [one for one in checks["result"]["findings"] if one["check"] == "nodes-left-out"]
-    assert why in finding["message"]
+    said = [one["message"] for one in checks["result"]["findings"] if one["check"] == "nodes-left-out"]
+    for name, (_, why) in FOREIGN.items():
+        assert any(name in message and why in message for message in said), said
 
 
 def test_patches_of_kubeadm_are_handed_to_it(stage: Stage) -> None:
@@ -209,21 +213,13 @@ def there_and_back_and_there(stage: Stage) -> None:
     assert set(stage.kubelet_versions().values()) == {TARGET}
 
 
-def test_whole_names_of_nodes_and_other_names_of_members(new_stage: Callable[..., Stage]) -> None:
-    """Names that have dots, and etcd members that are called otherwise than their nodes."""
-    stage = new_stage(control_planes=3, domain="lab.example")
-    assert [stage.lab.settings.member(name) for name in stage.lab.settings.control_planes] == [
-        "infra0",
-        "infra1",
-        "infra2",
-    ]
-    there_and_back_and_there(stage)
-
-
-def test_addresses_of_ipv6(new_stage: Callable[..., Stage]) -> None:
-    """Nodes, etcd's members, the endpoint, pods and services."""
-    stage = new_stage(control_planes=3, ipv6=True)
+def test_whole_names_of_nodes_other_names_of_members_and_addresses_of_ipv6(new_stage: Callable[..., Stage]) -> None:
+    """Names that have dots, etcd members that are called otherwise than their nodes, and IPv6 for nodes, members, the
+    endpoint, pods and services.
+    """
+    stage = new_stage(control_planes=3, domain="lab.example", ipv6=True)
     settings = stage.lab.settings
+    assert [settings.member(name) for name in settings.control_planes] == ["infra0", "infra1", "infra2"]
     assert all(":" in address for address in (*settings.addresses.values(), settings.endpoint))
     there_and_back_and_there(stage)
 

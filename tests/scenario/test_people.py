@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,10 +19,10 @@ def lock_of(stage: Stage) -> Path:
     return stage.lab.layout.work("cp1") / NAME
 
 
-def test_two_operators_with_two_journals(stage: Stage, tmp_path: Path) -> None:
-    before = stage.truth()
+def test_two_operators_with_two_journals(copied_stage: Callable[..., Stage], tmp_path: Path) -> None:
+    stage = copied_stage()
     other = ("--state-dir", str(tmp_path / "other-machine"))
-    first = stage.guard("run", TARGET, ends=6)
+    first = stage.guard("status")
     lock = lock_of(stage)
     owner = json.loads(lock.read_text())
     assert owner["run"] == first.data["id"]
@@ -62,12 +63,11 @@ def test_two_operators_with_two_journals(stage: Stage, tmp_path: Path) -> None:
     assert stage.guard("abort", "--yes", ends=5).error["code"] == "locked"
     assert stage.guard("abort", "--yes", "--take-over").data["state"] == "aborted"
     assert not lock.exists()
-    assert_untouched(stage, before)
+    assert_untouched(stage, stage.before)
 
 
-def test_hands_that_upgrade_in_the_middle_of_a_run(stage: Stage) -> None:
-    before = stage.truth()
-    stage.guard("run", TARGET, ends=6)
+def test_hands_that_upgrade_in_the_middle_of_a_run(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
     source = stage.lab.layout.package_source("cp1")
     was = source.read_text()
     source.write_text(was.replace("v1.27", "v1.28"))
@@ -82,7 +82,7 @@ def test_hands_that_upgrade_in_the_middle_of_a_run(stage: Stage) -> None:
     assert stage.outcomes("plan/cp1/package-source") == []
     assert "rolling-back" not in stage.states()
     assert stage.guard("abort", "--yes").data["state"] == "aborted"
-    assert changed(before, stage.truth()) == {"cp1 packages kubectl"}, "what others did is theirs"
+    assert changed(stage.before, stage.truth()) == {"cp1 packages kubectl"}, "what others did is theirs"
 
 
 def test_a_run_that_has_only_looked_holds_nothing(stage: Stage, tmp_path: Path) -> None:

@@ -16,16 +16,15 @@ from scenario.ends import (
     assert_rolled_back,
     commands_with,
 )
-from scenario.stage import TARGET, Stage
+from scenario.stage import Stage
 
 PLANES = ("cp1", "cp2", "cp3")
 
 
 @pytest.fixture
-def three(new_stage: Callable[..., Stage]) -> Stage:
-    stage = new_stage(control_planes=3)
-    stage.put_key(BEFORE, "written before the run")
-    return stage
+def three(copied_stage: Callable[..., Stage]) -> Stage:
+    """It asks for its approval."""
+    return copied_stage(control_planes=3)
 
 
 def assert_one_mind(stage: Stage) -> None:
@@ -36,7 +35,9 @@ def assert_one_mind(stage: Stage) -> None:
     assert {stage.key(BEFORE, node) for node in PLANES} == {"written before the run"}
 
 
-def test_an_upgrade_goes_from_one_control_plane_to_the_next(three: Stage) -> None:
+def test_an_upgrade_goes_from_one_control_plane_to_the_next(new_stage: Callable[..., Stage]) -> None:
+    three = new_stage(control_planes=3)
+    three.put_key(BEFORE, "written before the run")
     answer = three.run()
     assert (answer.data["state"], answer.data["outcome"]) == ("completed", "completed")
     assert three.states() == [
@@ -61,14 +62,13 @@ def test_an_upgrade_goes_from_one_control_plane_to_the_next(three: Stage) -> Non
 
 def test_a_failure_on_the_first_takes_it_back_alone_while_the_others_serve(three: Stage) -> None:
     """The others never were new: going back needs no restore, and what was written meanwhile is still there."""
-    before = three.truth()
     three.switch_on("apply-fails-after-etcd")
-    going = three.start("run", TARGET, "--yes")
+    going = three.start("resume", "--yes")
     three.await_state("planned", going)
     three.put_key(AFTER, "written after the snapshot", "cp3")
     answer = going.wait()
     assert answer.exit_code == 7, str(answer)
-    assert_rolled_back(three, before)
+    assert_rolled_back(three, three.before)
     assert three.key(AFTER) == "written after the snapshot"
     assert_no_data_was_restored(three)
     assert_one_mind(three)
@@ -78,7 +78,6 @@ def test_a_failure_on_the_first_takes_it_back_alone_while_the_others_serve(three
 
 def test_one_that_cannot_go_back_alone_is_a_persons_to_decide(three: Stage) -> None:
     """The others serve the old version, so etcd's data goes back only where a person wants it."""
-    before = three.truth()
     programs = three.lab.layout.programs("cp1")
     for program in ("apt-get", "dpkg"):
         three.put_before(
@@ -86,7 +85,7 @@ def test_one_that_cannot_go_back_alone_is_a_persons_to_decide(three: Stage) -> N
             f'case "$*" in *install*{OLD[1:]}*) [ -e "$0-mended" ] || exit 1;; esac; exec "$real" "$@"',
         )
     three.switch_on("apply-fails-after-etcd")
-    going = three.start("run", TARGET, "--yes")
+    going = three.start("resume", "--yes")
     three.await_state("planned", going)
     three.put_key(AFTER, "written after the snapshot", "cp3")
     answer = going.wait()
@@ -97,28 +96,27 @@ def test_one_that_cannot_go_back_alone_is_a_persons_to_decide(three: Stage) -> N
     for program in ("apt-get", "dpkg"):
         (programs / f"{program}-mended").touch()
     three.guard("rollback", "--everything")
-    assert_rolled_back(three, before)
+    assert_rolled_back(three, three.before)
     assert_data_went_back(three)
     assert_one_mind(three)
     assert any("Take everything of lab back" in one["subject"] for one in three.show()["approvals"])
 
 
 def killed_while_packages_go_back(stage: Stage, node: str) -> None:
-    """`run`, killed with `kill -9` when dpkg is to put the old packages of that node back."""
+    """`resume`, killed with `kill -9` when dpkg is to put the old packages of that node back."""
     with stage.held(stage.lab.layout.programs(node) / "dpkg", "install") as begun:
-        going = stage.start("run", TARGET, "--yes")
+        going = stage.start("resume", "--yes")
         begun(going)
         going.send(signal.SIGKILL)
         going.wait()
 
 
 def test_one_that_goes_back_alone_is_finished_after_a_kill(three: Stage) -> None:
-    before = three.truth()
     three.switch_on("apply-fails-after-etcd")
     killed_while_packages_go_back(three, "cp1")
     answer = three.guard("resume", "--yes", ends=7)
     assert "was rolled back" in answer.error["message"]
-    assert_rolled_back(three, before)
+    assert_rolled_back(three, three.before)
     assert_no_data_was_restored(three)
     assert_one_mind(three)
 
@@ -136,9 +134,8 @@ def test_a_further_one_that_goes_back_is_finished_after_a_kill_and_tried_again(t
 
 def test_a_failure_on_the_second_is_a_persons_to_decide_while_all_serve(three: Stage) -> None:
     """kubeadm is tried once more; then nothing is taken back by itself, and a rollback takes all three."""
-    before = three.truth()
     three.fail_after("cp2", "kubeadm", "upgrade node")
-    going = three.start("run", TARGET, "--yes")
+    going = three.start("resume", "--yes")
     three.await_outcome("control-plane/cp1/uncordon", "succeeded", going)
     three.put_key(AFTER, "written after the snapshot", "cp3")
     answer = going.wait()
@@ -147,6 +144,6 @@ def test_a_failure_on_the_second_is_a_persons_to_decide_while_all_serve(three: S
     assert len(commands_with(three.show()["commands"], "kubeadm", "upgrade", "node")) == 2
     assert three.outcomes("control-plane/cp3/upgrade-node") == []
     three.guard("rollback", "--confirm-cluster", "lab")
-    assert_rolled_back(three, before)
+    assert_rolled_back(three, three.before)
     assert_data_went_back(three)
     assert_one_mind(three)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 
 from scenario.disks import Disks, flip
 from scenario.looking import look
-from scenario.stage import TARGET, Stage, changed
+from scenario.stage import Stage, changed
 from scenario.test_deaths import die_at
 from scenario.watched import Watched
 
@@ -15,14 +16,14 @@ from upgrade_guard.journal import Journal
 from upgrade_guard.lab.layout import Layout
 
 
-def test_spoiled_evidence_then_a_rollback_that_dies_again_and_again(stage: Stage) -> None:
-    before = stage.truth()
+def test_spoiled_evidence_then_a_rollback_that_dies_again_and_again(copied_stage: Callable[..., Stage]) -> None:
+    stage = copied_stage()
     stage.put_key("/scenario/kept", "from before")
     watched = Watched.on(stage)
 
     # The evidence is taken twice: the second bundle is made when the package source names the new minor already.
     watched.hold("plan", "cp1 apt-get install *cache kubeadm=*")
-    die_at(watched, stage.start("run", TARGET, "--yes"), "plan")
+    die_at(watched, stage.start("resume", "--yes"), "plan")
     watched.finish("plan")
     flip(Disks.keep(stage).copy / "files-cp1.tar.gz")
     stage.guard("resume", "--yes", ends=3)
@@ -76,7 +77,7 @@ def test_spoiled_evidence_then_a_rollback_that_dies_again_and_again(stage: Stage
 
     answer = stage.guard("resume", "--yes", ends=7)
     assert answer.data["state"] == "rolled-back"
-    assert changed(before, stage.truth()) == set()
+    assert changed(stage.before, stage.truth()) == set()
     assert stage.key("/scenario/kept") == "from before"
     assert stage.key("/scenario/lost") is None
     assert stage.unschedulable() == set()
