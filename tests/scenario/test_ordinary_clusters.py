@@ -129,15 +129,15 @@ def test_a_rollback_needs_no_package_repository(copied_stage: Callable[..., Stag
 
 
 def test_apt_daily_beside_the_run_is_waited_for(new_stage: Callable[..., Stage]) -> None:
-    """While it fetches lists, and then while it fetches packages: apt-get says each in words of its own."""
+    """While it fetches lists and while it fetches packages: apt-get says each in words of its own."""
     stage = new_stage()
-    held, script = [], ""
-    for lock in ("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"):
-        held.append(stage.lab.directory / f"apt-daily-{len(held)}")
+    held, cases = [], ""
+    for word, lock in (("update", "/var/lib/apt/lists/lock"), ("install", "/var/cache/apt/archives/lock")):
+        held.append(stage.lab.directory / f"apt-daily-{word}")
         held[-1].touch()
         said = f"E: Could not get lock {lock}. It is held by process 812 (apt-get)"
-        script += f'if [ -e {held[-1]} ]; then rm {held[-1]}; echo "{said}" >&2; exit 100; fi\n'
-    stage.put_before(stage.lab.layout.programs("cp1") / "apt-get", f'{script}exec "$real" "$@"')
+        cases += f'*\\ {word}*) if [ -e {held[-1]} ]; then rm {held[-1]}; echo "{said}" >&2; exit 100; fi;;\n'
+    stage.put_before(stage.lab.layout.programs("cp1") / "apt-get", f'case " $*" in\n{cases}esac\nexec "$real" "$@"')
     stage.run()
     assert_completed(stage)
     assert not any(path.exists() for path in held)
