@@ -102,6 +102,7 @@ class Progress:
         self._read_again = read_again
         self._going_back = going_back or NoGoingBack()
         self._running: dict[str, _Running] = {}
+        self._gate_told: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._lock = threading.RLock()
         self._live: Live | None = None
 
@@ -184,8 +185,11 @@ class Progress:
                 self._say(f"  because {reason}")
 
     def gate_judged(self, reasons: Sequence[str], notes: Sequence[str] = ()) -> None:
-        """The gate was asked; no reasons means open."""
+        """The gate was asked; no reasons means open. The same answer again is nothing new."""
         self._look(gate="closed: " + "; ".join(reasons) if reasons else "open")
+        told, self._gate_told = self._gate_told, (tuple(reasons), tuple(notes))
+        if told == self._gate_told:
+            return
         if reasons:
             self._say("The gate is closed:", style="bold red")
             for reason in reasons:

@@ -103,6 +103,15 @@ def test_plain_lines_carry_elapsed_seconds() -> None:
     ]
 
 
+def test_the_gate_is_told_again_only_when_it_says_something_else() -> None:
+    plain, seconds = screen(), Seconds()
+    progress = Progress(plain, Card(run(State.PLANNED)), seconds)
+    for reasons in ((), (), ("The proof is too old.",), ()):
+        progress.gate_judged(reasons)
+    opened = "[    0.0 s] The gate is open: the snapshot is proven and its copies read back equal."
+    assert said(plain) == [opened, "[    0.0 s] The gate is closed:", "[    0.0 s]   - The proof is too old.", opened]
+
+
 def test_verbose_shows_commands_and_their_output_escaped() -> None:
     plain, seconds = screen(verbose=True), Seconds()
     progress = Progress(plain, Card(run(State.PLANNED)), seconds)
