@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scenario.prepared import QUICK
 from scenario.stage import LONGEST_RUN, PROGRAM, TARGET, Answer, Stage
 
 from upgrade_guard.journal import Journal
@@ -20,7 +21,7 @@ from upgrade_guard.lab import cluster
 def module_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A lab that nothing may change."""
     directory = tmp_path_factory.mktemp("untouched") / "lab"
-    stage = Stage(cluster.up(directory, pace=0.0, patience=5.0, grace=0.5))
+    stage = Stage(cluster.up(directory, **QUICK))
     try:
         yield stage
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from scenario.disks import Disks, edit_manifest, flip, forge, truncate
+from scenario.prepared import QUICK
 from scenario.stage import TARGET, Answer, Stage
 
 from upgrade_guard.journal.chain import TABLES, digest
@@ -21,7 +22,7 @@ from upgrade_guard.lab import cluster
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
     """A run that waits for the plan's approval: snapshot, proof and copy are there, the control plane is untouched."""
     directory = tmp_path_factory.mktemp("stopped") / "lab"
-    stage = Stage(cluster.up(directory, pace=0.0, patience=5.0, grace=0.5))
+    stage = Stage(cluster.up(directory, **QUICK))
     try:
         answer = stage.guard("run", TARGET, ends=6)
         assert answer.error["code"] == "decision-needed"

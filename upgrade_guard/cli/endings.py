@@ -10,6 +10,7 @@ from upgrade_guard.cli.common import took
 from upgrade_guard.cli.invocation import Front
 from upgrade_guard.model.plain import run_answer
 from upgrade_guard.model.run import Kind, Run, State
+from upgrade_guard.model.step_results import GIVEN_BUNDLE, RESTORE, of_node
 from upgrade_guard.runs.session import Choices
 
 if TYPE_CHECKING:
@@ -87,9 +88,9 @@ def _told(facts: Facts) -> dict[str, Any]:
         "volumes and load balancers that were made or removed since the snapshot: the API no longer knows of it",
     ]
     return {
-        "bundle": facts.of("restore/bundle")["bundle"],
+        "bundle": facts.of(GIVEN_BUNDLE)["bundle"],
         "lost": lost_writes(facts),
-        "aside": {node.name: facts.of(f"restore/{node.name}/swap")["aside"] for node in planes},
+        "aside": {node.name: facts.of(of_node(RESTORE, node.name, "swap"))["aside"] for node in planes},
         "had_no_data": list(facts.of(GROUND)["lost"]),
         "unreachable": dict(seen["unreachable"]),
         "not_up": given_up(facts),

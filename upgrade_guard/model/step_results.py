@@ -27,6 +27,8 @@ GIVEN_BUNDLE = "restore/bundle"
 DRILLED = "drill/restore"
 
 ROLLBACK, RESTORE = "rollback", "restore"
+KUBEADM_WORK = ("apply", "upgrade-node")
+"""The work in which kubeadm changes a node."""
 ALONE = "alone"
 PUT_BACK = "put-back"
 
@@ -56,7 +58,8 @@ class StepName:
 _FILES_OF = f"{SAVED.partition('/')[0]}/files/"  # the one kind of name whose node is at its end
 
 
-QUESTIONS = frozenset({"plan/approve", "restore/approve"})
+APPROVE_PLAN, APPROVE_RESTORE = "plan/approve", "restore/approve"
+QUESTIONS = frozenset({APPROVE_PLAN, APPROVE_RESTORE})
 """Steps that wait for a person's answer."""
 
 

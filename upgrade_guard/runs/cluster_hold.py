@@ -12,7 +12,7 @@ from upgrade_guard.errors import UsageProblem
 from upgrade_guard.model.lock import LockOwner
 from upgrade_guard.model.run import FINAL, OF_THE_CLUSTER, ApprovalRecord, Kind, Run, State
 from upgrade_guard.model.step import Facts, Step
-from upgrade_guard.model.step_results import known_cluster
+from upgrade_guard.model.step_results import KUBEADM_WORK, StepName, known_cluster
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.cluster_lock import ClusterLock
 from upgrade_guard.steps.drift import ByHand
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 _LET_GO = FINAL | {State.STARTED}
 """A run that has only looked holds nothing between two processes: what it saw is looked at again anyway."""
-
-# From here on two runs at once would do harm that nothing takes back: what was seen a moment ago is not enough.
-_KUBEADM = ("/apply", "/upgrade-node")
 
 
 class ClusterHold:
@@ -62,7 +59,8 @@ class ClusterHold:
         if self._run.kind not in OF_THE_CLUSTER:
             return
         cluster = known_cluster(facts)
-        self._lock.still_held(cluster, look_anew=step.name.endswith(_KUBEADM))
+        # Two runs at once would do harm then that nothing takes back: what was seen a moment ago is not enough.
+        self._lock.still_held(cluster, look_anew=StepName.of(step.name).work in KUBEADM_WORK)
         if cluster is not None and self._by_hand is not None:
             self._by_hand.refuse(cluster, facts, step)
 

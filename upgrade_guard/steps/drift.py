@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from upgrade_guard.errors import DecisionNeeded, GuardError
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.step import Facts, Step
-from upgrade_guard.model.step_results import PUT_BACK, StepName, of_node
+from upgrade_guard.model.step_results import KUBEADM_WORK, PUT_BACK, StepName, of_node
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps.kubeadm import VERSIONED, manifest_images
@@ -17,7 +17,6 @@ from upgrade_guard.steps.rollback_choice import control_plane_touched
 from upgrade_guard.steps.staging import PACKAGES
 
 _FORWARD = ("plan", "control-plane", "nodes")
-_KUBEADM_WORK = ("apply", "upgrade-node")
 
 
 class ByHand:
@@ -69,7 +68,7 @@ class ByHand:
 
     def _manifests(self, node: Node, facts: Facts) -> Iterator[str]:
         images = manifest_images(self._site.on(node))
-        upgraded = any(self._touched(node, facts, work) for work in _KUBEADM_WORK)
+        upgraded = any(self._touched(node, facts, work) for work in KUBEADM_WORK)
         for component in VERSIONED:
             image, recorded = images.get(component), node.manifests.get(component)
             if image is None or recorded is None or image == recorded:

@@ -44,12 +44,8 @@ def apply(site: Site, cluster: Cluster, node: Node, target: Version, name: str) 
     tools = site.on(node)
 
     def look(facts: Facts) -> Seen:
-        late = behind(manifest_images(tools), target)
-        if late:
-            return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
-        serving = site.api_server(node).version()
-        if serving != target:
-            return NotDone(f"the API server of {node.name} still serves {serving}")
+        if old := _still_old(site, node, target):
+            return NotDone(old)
         recorded = site.kubectl(node).kubeadm_config().kubernetes_version
         if recorded != str(target):
             return NotDone(f"kubeadm-config still says {recorded}: kubeadm has not finished")
@@ -119,6 +115,15 @@ def _wait_for_health(site: Site, tools: NodeTools, target: Version) -> None:
     until(site.clock, options.ready_timeout, look)
 
 
+def _still_old(site: Site, node: Node, target: Version) -> str:
+    """What of a control plane is not at the target yet: its manifests, then what it serves; "" when nothing is."""
+    late = behind(manifest_images(site.on(node)), target)
+    if late:
+        return f"{', '.join(late)} on {node.name}: not at {target}"
+    serving = site.api_server(node).version()
+    return "" if serving == target else f"the API server of {node.name} still serves {serving}"
+
+
 def upgrade_control_plane_node(site: Site, cluster: Cluster, node: Node, target: Version, name: str) -> Step:
     """`kubeadm upgrade node` on a further control plane.
 
@@ -127,12 +132,8 @@ def upgrade_control_plane_node(site: Site, cluster: Cluster, node: Node, target:
     tools = site.on(node)
 
     def look(facts: Facts) -> Seen:
-        late = behind(manifest_images(tools), target)
-        if late:
-            return NotDone(f"{', '.join(late)} on {node.name}: not at {target}")
-        serving = site.api_server(node).version()
-        if serving != target:
-            return NotDone(f"the API server of {node.name} still serves {serving}")
+        if old := _still_old(site, node, target):
+            return NotDone(old)
         return _finished(tools, facts, target)
 
     def work() -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.run import ApprovalRecord, Event
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
-from upgrade_guard.model.step_results import CHECKS, KUBEADM_PLAN
+from upgrade_guard.model.step_results import APPROVE_PLAN, CHECKS, KUBEADM_PLAN, files_of
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import kubeadm, packages
@@ -58,9 +58,9 @@ def approval(cluster: Cluster, target: Version, approve: Approve) -> Step:
 
     def act(facts: Facts) -> None:
         subject = f"Upgrade cluster {cluster.name} from {cluster.version} to {target}?"
-        given.append(approve(subject, shown(facts, cluster), "plan/approve"))
+        given.append(approve(subject, shown(facts, cluster), APPROVE_PLAN))
 
-    return Step("plan/approve", "approve the plan", probe, act)
+    return Step(APPROVE_PLAN, "approve the plan", probe, act)
 
 
 def consequences(facts: Facts, cluster: Cluster) -> list[str]:
@@ -73,7 +73,7 @@ def consequences(facts: Facts, cluster: Cluster) -> list[str]:
         if facts.has(packages.kept_name(node)) and facts.of(packages.kept_name(node))["why"]
     ]
     for node in cluster.control_planes:
-        saved = facts.of(f"snapshot/files/{node.name}") if facts.has(f"snapshot/files/{node.name}") else {}
+        saved = facts.of(files_of(node.name)) if facts.has(files_of(node.name)) else {}
         if saved.get("left_out"):
             told.append(f"not in the bundle of {node.name}, because it is large: {', '.join(saved['left_out'])}")
     without = facts.of(CANARY)["why"] if facts.has(CANARY) else {}

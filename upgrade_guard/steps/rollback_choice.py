@@ -8,6 +8,7 @@ from upgrade_guard.errors import CommandFailed, GuardError, HostUnreachable
 from upgrade_guard.model.cluster import Cluster, Node
 from upgrade_guard.model.run import ApprovalRecord
 from upgrade_guard.model.step import Done, Facts, NotDone, Seen, Step
+from upgrade_guard.model.step_results import KUBEADM_WORK, files_of, of_node
 from upgrade_guard.nodes.site import Site
 from upgrade_guard.steps import control_plane_back, lost_nodes
 from upgrade_guard.steps.snapshot import bundle_of, kubeadm_backups
@@ -16,7 +17,6 @@ from upgrade_guard.vault import node_files
 
 CHOICE = "rollback/path"
 EVERYTHING = "rollback/everything"
-_KUBEADM = ("apply", "upgrade-node")
 
 
 class Path(Enum):
@@ -57,7 +57,7 @@ def control_plane_touched(cluster: Cluster, facts: Facts) -> bool:
 
 def kubeadm_began(node: Node, facts: Facts) -> bool:
     """Has kubeadm begun to upgrade this control plane in this run?"""
-    return any(facts.touched(f"control-plane/{node.name}/{work}") for work in _KUBEADM)
+    return any(facts.touched(of_node("control-plane", node.name, work)) for work in KUBEADM_WORK)
 
 
 def chosen(site: Site, cluster: Cluster, facts: Facts, *, patience: float = SIGHT) -> tuple[Path, str]:
@@ -118,7 +118,7 @@ def _others_are_as_before(site: Site, cluster: Cluster, node: Node, patience: fl
 
 def kubeadm_moved_manifests(site: Site, node: Node, facts: Facts) -> str:
     """A manifest that kubeadm moved aside in this run, so that its successor was in force for a while; else ""."""
-    before = facts.of(f"snapshot/files/{node.name}")["kubeadm_backups"]
+    before = facts.of(files_of(node.name))["kubeadm_backups"]
     return next((path for path in kubeadm_backups(site.on(node)) if path not in before), "")
 
 

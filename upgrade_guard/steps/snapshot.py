@@ -208,7 +208,7 @@ def save_files(site: Site, node: Node) -> Step:
         note_down(staging / listing_name(node.name), {"listing": to_json(listing)}, of=archive(facts.run_id))
         saved.append(kept)
 
-    return Step(f"snapshot/files/{node.name}", f"save the control-plane files of {node.name}", probe, act)
+    return Step(files_of(node.name), f"save the control-plane files of {node.name}", probe, act)
 
 
 def listing_name(node: str) -> str:

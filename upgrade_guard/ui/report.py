@@ -14,6 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from upgrade_guard.model.run import Kind, Outcome
+from upgrade_guard.model.step_results import CHECKS
 from upgrade_guard.ui import vocabulary
 from upgrade_guard.ui.failure_story import Failure, WayBack, failures, last_lines, way_back
 from upgrade_guard.ui.restore_guide import RestoreOption, ways
@@ -88,7 +89,7 @@ def report_of(
     went = stages(story.run, story.transitions, story.steps, at)
     checked: Mapping[str, Any] = {}
     for row in story.steps:
-        if row.name == "inspect/checks" and row.outcome is Outcome.SUCCEEDED:
+        if row.name == CHECKS and row.outcome is Outcome.SUCCEEDED:
             checked = row.result
     return Report(
         story,

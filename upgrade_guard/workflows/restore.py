@@ -11,7 +11,7 @@ from upgrade_guard.model.cluster import Cluster
 from upgrade_guard.model.codec import from_json
 from upgrade_guard.model.run import ApprovalRecord, Event, State
 from upgrade_guard.model.step import Done, Facts, NotDone, Phase, Seen, Step
-from upgrade_guard.model.step_results import GIVEN_BUNDLE
+from upgrade_guard.model.step_results import APPROVE_RESTORE, GIVEN_BUNDLE
 from upgrade_guard.model.version import Version
 from upgrade_guard.nodes.site import Site, etcd_of
 from upgrade_guard.steps import etcd_restore, failure_archive, fencing, verify
@@ -138,7 +138,7 @@ def approve(site: Site, confirm: ConfirmCluster) -> Step:
     def act(facts: Facts) -> None:
         given.append(confirm(known_cluster(facts).name, cost(site, facts)))
 
-    return Step("restore/approve", "approve the restore", probe, act)
+    return Step(APPROVE_RESTORE, "approve the restore", probe, act)
 
 
 def cost(site: Site, facts: Facts) -> str:
